@@ -1,0 +1,60 @@
+# Every command a contributor or CI needs. `make help` lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export UV_LINK_MODE ?= copy
+export DO_NOT_TRACK := 1
+
+.PHONY: help install dev demo test test-unit check format bench lock clean
+
+help:
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(VENV)/.installed  ## .venv with proctor in it, from the lock file
+dev: $(VENV)/.dev            ## the same with what tests and checks need
+
+$(VENV)/.bootstrapped: lock/bootstrap.txt
+	@scripts/bootstrap $(PYTHON) $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.bootstrapped lock/run.txt pyproject.toml
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r lock/run.txt
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+	@echo "proctor is installed: $(BIN)/proctor --help"
+
+$(VENV)/.dev: $(VENV)/.installed lock/dev.txt
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r lock/dev.txt
+	@touch $@
+
+demo: install  ## run the main job on embedded defaults and print the scores
+	@$(BIN)/proctor demo
+
+test: dev  ## all tests; brings up the real services they need
+	@scripts/services
+	@$(BIN)/pytest
+
+test-unit: dev  ## offline unit tests only
+	@$(BIN)/pytest -m "not live" -n 2
+
+check: dev  ## ruff, ruff format, mypy --strict on code and tests
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy -p proctor
+	@$(BIN)/mypy tests benchmarks
+
+format: dev  ## rewrite to the house style
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: dev  ## measurements, printed as tables
+	@$(BIN)/python -m benchmarks
+
+lock: $(VENV)/.bootstrapped  ## resolve the lock files again (versions and hashes, no URLs)
+	@printf 'uv\nsetuptools>=77\n' | $(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 - -o lock/bootstrap.txt
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 pyproject.toml -o lock/run.txt
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --extra dev -c lock/run.txt pyproject.toml -o lock/dev.txt
+
+clean:  ## remove what make install made
+	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
