@@ -19,13 +19,13 @@ $(VENV)/.bootstrapped: lock/bootstrap.txt
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.bootstrapped lock/run.txt pyproject.toml
-	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r lock/run.txt
+	@$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r lock/run.txt
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 	@echo "proctor is installed: $(BIN)/proctor --help"
 
 $(VENV)/.dev: $(VENV)/.installed lock/dev.txt
-	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r lock/dev.txt
+	@$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r lock/dev.txt
 	@touch $@
 
 demo: install  ## run the main job on embedded defaults and print the scores

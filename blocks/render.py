@@ -1,0 +1,18 @@
+"""What a backend would send for a job, without importing Prefect or the backend's libraries: for `--dry-run`."""
+
+from importlib import import_module
+from typing import cast
+
+from proctor.blocks.job import JobSpec
+from proctor.configs.errors import ConfigError
+from proctor.configs.execution_schema import BUILTIN_EXECUTIONS, BaseExecution
+
+
+def render(job: JobSpec, execution: BaseExecution) -> str:
+    """The rendered text of this job on the backend that `execution` describes; each has a pure `render.py`."""
+    kind: str = getattr(execution, "type", "")
+    if kind not in BUILTIN_EXECUTIONS:
+        raise ConfigError(f"execution.type: {kind!r} is not one of ours; its own package renders it")
+    folder = "docker" if kind == "local" else kind
+    module = import_module(f"proctor.blocks.{folder}.render")
+    return cast(str, module.render(job, execution))

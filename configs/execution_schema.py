@@ -1,0 +1,179 @@
+"""The `execution:` section: where the jobs run, one model for each backend."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from proctor.configs.fields import EnvMap, Seconds, Section
+
+
+class BaseExecution(Section):
+    """What every place to run has in common."""
+
+    output_dir: str = Field("./results", description="Folder under which each evaluation gets a folder of its own.")
+    env_vars: EnvMap = Field(default_factory=dict)
+    max_parallel: int | None = Field(None, ge=1, description="How many benchmarks run at the same time.")
+    benchmark_timeout: Seconds | None = Field(
+        None, description="Wall-clock limit of one benchmark (HH:MM:SS or seconds); then it is ended and marked failed."
+    )
+    endpoint_readiness_timeout: Seconds = Field(
+        600.0, description="Seconds until the model server (or the endpoint, when nothing is deployed) must answer."
+    )
+    server_per_benchmark: bool = Field(
+        False, description="Start the model server again for every benchmark instead of once for all of them."
+    )
+    patience: Seconds = Field(
+        86400.0,
+        description="How long a backend may stay out of sight before we give up on it; its jobs are left alone.",
+    )
+    poll_interval: Seconds | None = Field(
+        None, description="Seconds between two looks at the jobs; the default fits the backend."
+    )
+    max_attempts: int = Field(
+        3,
+        ge=1,
+        description="How often a benchmark that was lost (not failed) is started again with its response cache.",
+    )
+
+    @property
+    def parallel(self) -> int:
+        """How many benchmarks run at the same time."""
+        return self.max_parallel or 1
+
+
+class LocalExecution(BaseExecution):
+    """Docker containers on this machine, or on the engine that DOCKER_HOST names."""
+
+    type: Literal["local"] = "local"
+    mode: Literal["sequential", "parallel"] = Field(
+        "sequential", description="One benchmark after the other, or at the same time."
+    )
+    docker_host: str | None = Field(
+        None, description="unix://, tcp:// or ssh:// address of the engine; default: DOCKER_HOST."
+    )
+    docker_args: list[str] = Field(
+        default_factory=list, description="Flags as for `docker run`, for instance --gpus=all."
+    )
+    extra_docker_args: str = Field("", description="The same as one string of flags.")
+    memory_limit: str | None = Field(None, description="Memory of one container, for instance 64g.")
+    cpus: float | None = Field(None, gt=0, description="CPUs of one container.")
+    shm_size: str | None = Field(None, description="Size of /dev/shm, for instance 16g.")
+    gpus: str | int | None = Field(
+        None, description="all, a number, or device=0,1; servers get all GPUs by default where there are any."
+    )
+    mounts: list[str] = Field(default_factory=list, description="SOURCE:TARGET[:ro] for benchmarks and servers.")
+    network: str | None = Field(
+        None, description="Docker network; default: host for an endpoint on this machine, else a bridge."
+    )
+    user: str | None = Field(
+        None, description="uid[:gid] inside the containers; default: yours, so that results belong to you."
+    )
+    pull: Literal["missing", "always", "never"] = Field("missing", description="When to pull images.")
+    registry_auth: str | None = Field(
+        None, description="Name of a Prefect Secret block with {username, password} for the registry."
+    )
+
+    @property
+    def parallel(self) -> int:
+        """`max_parallel`, or in parallel mode 8 (and 1 in sequential mode) when it is not given."""
+        return self.max_parallel or (8 if self.mode == "parallel" else 1)
+
+
+class ProcessExecution(BaseExecution):
+    """Local processes in cached virtual environments; needs no container engine."""
+
+    type: Literal["process"] = "process"
+    mode: Literal["sequential", "parallel"] = Field(
+        "sequential", description="One benchmark after the other, or at the same time."
+    )
+    cache_dir: str | None = Field(
+        None, description="Where the virtual environments are kept; default: the user's cache folder."
+    )
+    python: str | None = Field(
+        None, description="Python version or path of the environments; default: the one Proctor runs on."
+    )
+
+    @property
+    def parallel(self) -> int:
+        """`max_parallel`, or in parallel mode 8 (and 1 in sequential mode) when it is not given."""
+        return self.max_parallel or (8 if self.mode == "parallel" else 1)
+
+
+class SlurmExecution(BaseExecution):
+    """A Slurm cluster, over SSH."""
+
+    type: Literal["slurm"] = "slurm"
+    hostname: str | None = Field(None, description="Login node, or a Host of ~/.ssh/config.")
+    username: str | None = Field(None, description="Default: the SSH config's.")
+    ssh_key_path: str | None = Field(None, description="Private key; default: the SSH config's or the agent's.")
+    ssh_control_path: str | None = Field(None, description="An existing OpenSSH control socket to go through.")
+    account: str | None = None
+    partition: str | None = None
+    qos: str | None = None
+    nodes: int = Field(1, ge=1)
+    num_instances: int = Field(
+        1, ge=1, description="Independent copies of the server, behind a load balancer when more than one."
+    )
+    ntasks_per_node: int = Field(1, ge=1)
+    gpus_per_node: int | None = Field(None, ge=0)
+    gres: str | None = None
+    cpus_per_task: int | None = Field(None, ge=1)
+    memory: str | None = Field(None, description="Memory of a node, for instance 256G.")
+    walltime: Seconds = Field(3600.0, description="Limit of one job: HH:MM:SS, D-HH:MM:SS or seconds.")
+    max_walltime: Seconds | None = Field(432000.0, description="Limit of all attempts of a job together.")
+    container_runtime: Literal["pyxis", "apptainer", "podman", "docker", "charliecloud", "none"] = "pyxis"
+    container_mounts: list[str] = Field(
+        default_factory=list, description="SOURCE:TARGET[:ro] for benchmarks and servers."
+    )
+    mount_home: bool = True
+    sbatch_comment: str | None = None
+    sbatch_extra_flags: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    exclusive: bool = False
+    reservation: str | None = None
+    dependency: str | None = None
+    mail: str | None = Field(None, description="Address that Slurm mails at the end or failure of a job.")
+    requeue: bool = Field(
+        False, description="Let Slurm requeue a job by itself; otherwise Proctor starts the rest again."
+    )
+
+
+class LeptonExecution(BaseExecution):
+    """The Lepton cloud."""
+
+    type: Literal["lepton"] = "lepton"
+    resource_shape: str = Field("cpu.small", description="Shape of a benchmark job; `lepton shape list` names them.")
+    num_replicas: int = Field(1, ge=1)
+    node_group: str | None = None
+    mounts: list[dict[str, str]] = Field(default_factory=list)
+    image_pull_secrets: list[str] = Field(default_factory=list)
+    shared_memory_size: int | None = Field(None, ge=0, description="MiB of /dev/shm.")
+    priority: str | None = None
+    endpoint_resource_shape: str | None = Field(None, description="Shape of the model server; default: resource_shape.")
+
+
+class SimulatedExecution(BaseExecution):
+    """Runs nothing: follows a script of states. For tests, demonstrations of the UI and load measurements."""
+
+    type: Literal["simulated"] = "simulated"
+    step_seconds: float = Field(1.0, ge=0, description="How long each benchmark seems to run.")
+    pending_seconds: float = Field(0.0, ge=0, description="How long a job seems to wait in a queue.")
+    fail: list[str] = Field(default_factory=list, description="Benchmarks that end with exit code 1.")
+    vanish: list[str] = Field(
+        default_factory=list, description="Benchmarks about which nothing is known any more once they run."
+    )
+    score: float = Field(0.5, description="The accuracy that every benchmark reports.")
+
+
+class CustomExecution(BaseExecution):
+    """A backend of somebody else's, found by the entry point group `proctor.backends`; it reads its own `options`."""
+
+    type: str
+    options: dict[str, Any] = Field(default_factory=dict, description="Checked by the backend itself.")
+
+
+BUILTIN_EXECUTIONS = ("local", "process", "slurm", "lepton", "simulated")
+
+Execution = Annotated[
+    LocalExecution | ProcessExecution | SlurmExecution | LeptonExecution | SimulatedExecution,
+    Field(discriminator="type"),
+]
