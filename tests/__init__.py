@@ -1,0 +1,1 @@
+"""The tests of Proctor; they mirror its folders."""

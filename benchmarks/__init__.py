@@ -1,0 +1,1 @@
+"""Measurements of Proctor, run by `make bench`."""
