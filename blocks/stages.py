@@ -1,0 +1,107 @@
+"""The POSIX sh wrapper that every benchmark runs through, on every backend; pure text.
+
+The wrapper needs nobody: it claims its step, waits for its turn and for the server, runs the harness under its clock
+and leaves stage files in the step's output folder, where `proctor.blocks.stage_files` reads them. It runs in dash,
+busybox sh and bash. Paths and names come in as values and are quoted here and nowhere else.
+"""
+
+import shlex
+from dataclasses import dataclass
+from importlib.resources import files
+
+from proctor.blocks.job import JobSpec, Server, Step
+
+EXIT_TIMEOUT = 124
+EXIT_UNAVAILABLE = 69
+"""The endpoint or server never answered (EX_UNAVAILABLE of sysexits.h)."""
+EXIT_NO_RESULTS = 65
+"""The harness ended with 0 and left no results.yml (EX_DATAERR)."""
+EXIT_INTERRUPTED = 143
+GRACE_SECONDS = 20
+"""Between TERM and KILL for a harness that is told to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepPaths:
+    """Where things are, as the step sees them."""
+
+    results: str
+    """The step's output folder."""
+    job: str
+    """The folder that holds the output folders of all steps; read only is enough."""
+    order: str
+    """A file with the job's step names, one a line, in order."""
+    run_config: str
+    """The YAML document for the harness."""
+
+
+def step_wrapper(job: JobSpec, step: Step, paths: StepPaths, ready_timeout: float) -> str:
+    """The complete script of one step."""
+    values = {
+        "JOB": job.name,
+        "STEP": step.name,
+        "OUT": paths.results,
+        "ALL": paths.job,
+        "ORDER": paths.order,
+        "MAX": str(job.max_parallel),
+        "TIMEOUT": str(int(step.timeout)) if step.timeout else "",
+        "GRACE": str(GRACE_SECONDS),
+        "READY_TIMEOUT": str(int(ready_timeout)),
+        "COMMAND": harness_command(step, paths.run_config),
+        "POST": step.post_cmd,
+        **waiting_values(job.server, step),
+    }
+    exports = {"NEMO_EVALUATOR_TELEMETRY_LEVEL": "0"}
+    return script(values, exports, "lib.sh", "step.sh")
+
+
+def server_wrapper(job: JobSpec, server: Server, folder: str) -> str:
+    """The script that runs a server's command in `folder`, where it leaves the same stage files as a step does."""
+    command = server.command or ""
+    values = {"JOB": job.name, "STEP": "server", "OUT": folder, "GRACE": str(GRACE_SECONDS)}
+    values["COMMAND"] = f"{server.pre_cmd}\n{command}" if server.pre_cmd else f"exec {command}"
+    return script(values, {}, "lib.sh", "server.sh")
+
+
+def waiting_values(server: Server | None, step: Step) -> dict[str, str]:
+    """What the wrapper waits for before it starts the harness: our server, or any answer of the endpoint."""
+    if server is None:
+        return {"HEALTH_URL": "", "MODELS_URL": models_url(step.endpoint_url), "MODEL": ""}
+    base = f"http://127.0.0.1:{server.port}"
+    return {
+        "HEALTH_URL": base + server.health_path,
+        "MODELS_URL": base + server.models_path,
+        "MODEL": server.served_model,
+    }
+
+
+def models_url(endpoint_url: str) -> str:
+    """The listing of models beside an OpenAI-compatible route, or the URL itself when it is another one."""
+    for route in ("/chat/completions", "/completions", "/embeddings"):
+        if endpoint_url.endswith(route):
+            return endpoint_url.removesuffix(route) + "/models"
+    return endpoint_url
+
+
+def harness_command(step: Step, run_config: str) -> str:
+    """Shell text that becomes the harness: pre_cmd first, in the same shell, so that its exports count."""
+    config = shlex.quote(run_config)
+    return (
+        f"{step.pre_cmd}\n"
+        "if command -v nemo-evaluator >/dev/null 2>&1; then\n"
+        f"  exec nemo-evaluator run_eval --run_config {config}\n"
+        "elif command -v eval-factory >/dev/null 2>&1; then\n"
+        f"  exec eval-factory run_eval --run_config {config}\n"
+        "fi\n"
+        "echo 'proctor: neither nemo-evaluator nor eval-factory is installed in this environment' >&2\n"
+        "exit 127\n"
+    ).lstrip("\n")
+
+
+def script(values: dict[str, str], exports: dict[str, str], *parts: str) -> str:
+    """A shell script: quoted assignments, then the named files beside this module."""
+    lines = ["#!/bin/sh", "# Written by Proctor; see docs/architecture.md."]
+    lines += [f"{name}={shlex.quote(value)}" for name, value in values.items()]
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
+    folder = files("proctor.blocks") / "wrapper"
+    return "\n".join(lines) + "\n" + "\n".join((folder / part).read_text() for part in parts)

@@ -1,0 +1,79 @@
+umask 022
+
+now() { date -u +%Y-%m-%dT%H:%M:%SZ; }
+
+# stage NAME WORDS: write a stage file whole, by rename.
+stage() {
+  stage_name=$1
+  shift
+  printf '%s %s\n' "$(now)" "$*" >"$OUT/.stage.$stage_name.tmp" &&
+    mv -f "$OUT/.stage.$stage_name.tmp" "$OUT/stage.$stage_name"
+}
+
+say() { printf 'proctor: %s\n' "$*"; }
+
+# claim: only the first process of this job name may run this step; a second one leaves without a trace.
+claim() {
+  mkdir -p "$OUT/.proctor" || exit 73
+  mkdir "$OUT/.proctor/claim-$JOB" 2>/dev/null || exit 0
+  rm -f "$OUT/stage.running" "$OUT/stage.waiting" "$OUT/stage.exit"
+}
+
+finish() {
+  finish_code=$1
+  shift
+  trap '' TERM INT USR1 USR2
+  [ -z "$DOG" ] || kill "$DOG" 2>/dev/null
+  [ -z "$*" ] || say "$*"
+  stage exit "$finish_code $JOB $*"
+  exit "$finish_code"
+}
+
+# pause SECONDS: a sleep that a signal can end.
+pause() {
+  sleep "$1" 2>/dev/null &
+  wait $! || true
+  [ -z "$STOPPED" ] || finish 143 "interrupted by TERM before it started"
+}
+
+# watchdog SECONDS SIGNAL: send ourselves a signal later; `kill "$DOG"` calls it off.
+watchdog() {
+  [ -z "$DOG" ] || kill "$DOG" 2>/dev/null
+  (
+    trap 'kill "$nap" 2>/dev/null; exit 0' TERM
+    sleep "$1" &
+    nap=$!
+    wait "$nap" && kill -s "$2" $$
+  ) &
+  DOG=$!
+}
+
+# end_child SIGNAL
+end_child() { [ -z "$CHILD" ] || kill -s "$1" "$CHILD" 2>/dev/null; }
+
+# sweep: kill what the child left behind in other sessions (harnesses use pseudo terminals); Linux only, elsewhere nothing.
+sweep() {
+  [ -n "$PROCTOR_STEP" ] || return 0
+  for proc in /proc/[0-9]*; do
+    pid=${proc#/proc/}
+    [ "$pid" = "$$" ] || [ "$pid" = 1 ] && continue
+    grep -qsF "PROCTOR_STEP=$JOB/$STEP" "$proc/environ" && kill -s KILL "$pid" 2>/dev/null
+  done
+  return 0
+}
+
+# run_child: CHILD runs; wait for its end through any number of signals. Sets CODE.
+run_child() {
+  while :; do
+    wait "$CHILD"
+    CODE=$?
+    kill -0 "$CHILD" 2>/dev/null || break
+  done
+}
+
+SHELL_PATH=$(command -v bash || command -v sh)
+CHILD='' DOG='' STOPPED='' TIMED_OUT='' CODE=0
+trap 'STOPPED=1; end_child TERM; [ -z "$CHILD" ] || watchdog "$GRACE" USR2' TERM INT
+trap 'TIMED_OUT=1; end_child TERM; watchdog "$GRACE" USR2' USR1
+trap 'end_child KILL' USR2
+trap '' HUP

@@ -1,0 +1,122 @@
+
+# unfinished: how many predecessors of this step have not ended yet in this job.
+unfinished() {
+  left=0
+  while read -r other; do
+    [ "$other" != "$STEP" ] || break
+    owner=''
+    [ ! -r "$ALL/$other/stage.exit" ] || read -r _ _ owner _ <"$ALL/$other/stage.exit"
+    [ "$owner" = "$JOB" ] || left=$((left + 1))
+  done <"$ORDER"
+}
+
+wait_for_turn() {
+  unfinished
+  [ "$left" -lt "$MAX" ] || stage waiting "$JOB waits for its turn"
+  while [ "$left" -ge "$MAX" ]; do
+    ahead=$((left - MAX))
+    if [ "$ahead" -eq 0 ]; then pause 0.1; elif [ "$ahead" -lt 5 ]; then pause 0.5; else pause 2; fi
+    unfinished
+  done
+}
+
+PROBE='
+import sys, urllib.error, urllib.request
+url, body = sys.argv[1:3]
+local = url.split("/")[2].split(":")[0] in ("127.0.0.1", "localhost")
+opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if local else []))
+try:
+    with opener.open(url, timeout=10) as answer:
+        open(body, "wb").write(answer.read())
+        print(answer.status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+except Exception as error:
+    print("000", getattr(error, "reason", error))
+'
+
+# probe URL: sets STATUS to the HTTP status, or to 000 and the reason; the answer is in $OUT/.probe.
+probe() {
+  rm -f "$OUT/.probe"
+  if command -v curl >/dev/null 2>&1; then
+    STATUS=$(curl -sS -m 10 --noproxy 127.0.0.1,localhost -o "$OUT/.probe" -w '%{http_code}' "$1" 2>"$OUT/.probe.err") ||
+      STATUS="000 $(head -n 1 "$OUT/.probe.err")"
+  elif command -v python3 >/dev/null 2>&1; then
+    STATUS=$(python3 -c "$PROBE" "$1" "$OUT/.probe")
+  elif command -v wget >/dev/null 2>&1; then
+    if wget -q -T 10 -O "$OUT/.probe" "$1" 2>/dev/null; then STATUS=200; else STATUS='000 wget got no answer'; fi
+  else
+    say "no curl, python3 or wget here, so $1 is not probed"
+    STATUS=skipped
+  fi
+  rm -f "$OUT/.probe.err"
+}
+
+server_dead() {
+  owner=''
+  [ ! -r "$ALL/server/stage.exit" ] || read -r _ _ owner _ <"$ALL/server/stage.exit"
+  [ "$owner" = "$JOB" ]
+}
+
+# until_ready WHAT: call probes_pass until it succeeds or the time is up.
+until_ready() {
+  deadline=$(($(date +%s) + READY_TIMEOUT))
+  told=''
+  until probes_pass; do
+    ! server_dead || finish 69 "server died before it answered"
+    [ "$(date +%s)" -lt "$deadline" ] || finish 69 "$1 did not answer within $READY_TIMEOUT s: $WHY"
+    [ "$told" = "$WHY" ] || stage waiting "$JOB waits for the $1: $WHY"
+    told=$WHY
+    pause 1
+  done
+  stage waiting "$JOB"
+}
+
+probes_pass() {
+  if [ -n "$HEALTH_URL" ]; then
+    probe "$HEALTH_URL"
+    WHY="$HEALTH_URL answers $STATUS"
+    case $STATUS in 200 | skipped) ;; *) return 1 ;; esac
+    probe "$MODELS_URL"
+    WHY="$MODELS_URL does not list the model $MODEL"
+    [ "$STATUS" != skipped ] || return 0
+    [ "$STATUS" = 200 ] && grep -qF "\"$MODEL\"" "$OUT/.probe" || return 1
+    mv -f "$OUT/.probe" "$OUT/server-models.json"
+    return 0
+  fi
+  probe "$MODELS_URL"
+  WHY="$MODELS_URL: ${STATUS#000 }"
+  case $STATUS in 000*) return 1 ;; esac
+  if [ "$STATUS" = 200 ] && [ -s "$OUT/.probe" ]; then mv -f "$OUT/.probe" "$OUT/server-models.json"; fi
+  rm -f "$OUT/.probe"
+}
+
+judge() {
+  if [ -n "$TIMED_OUT" ]; then
+    finish 124 "timed out after $TIMEOUT s"
+  elif [ -n "$STOPPED" ]; then
+    finish 143 "interrupted by TERM"
+  elif [ "$CODE" = 0 ] && [ -f "$OUT/.nemo_evaluator_interrupted" ]; then
+    finish 143 "the harness was interrupted"
+  elif [ "$CODE" = 0 ] && [ ! -s "$OUT/results.yml" ]; then
+    finish 65 "the harness ended with 0 and left no results.yml"
+  fi
+  finish "$CODE"
+}
+
+claim
+rm -f "$OUT/results.yml" "$OUT/.nemo_evaluator_interrupted" "$OUT/.nemo_evaluator_server_error" "$OUT/server-models.json"
+stage pre-start "$JOB"
+wait_for_turn
+[ -z "$MODELS_URL" ] || if [ -n "$HEALTH_URL" ]; then until_ready server; else until_ready endpoint; fi
+stage running "$JOB"
+"$SHELL_PATH" -c "$COMMAND" &
+CHILD=$!
+[ -z "$TIMEOUT" ] || watchdog "$TIMEOUT" USR1
+run_child
+[ -z "$DOG" ] || kill "$DOG" 2>/dev/null
+DOG=''
+[ -z "$STOPPED$TIMED_OUT" ] || sweep
+CHILD=''
+[ -z "$POST" ] || "$SHELL_PATH" -c "$POST" || say "post_cmd ended with $?"
+judge

@@ -1,0 +1,232 @@
+"""The step wrapper, run for real under every shell of this machine, and the reader of what it leaves."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from proctor.blocks import stage_files
+from proctor.blocks.job import Container, JobSpec, JobState, Step, StepStatus
+from proctor.blocks.stage_files import ALIVE, GONE, UNSEEN, Seen, join, parse, read_folder
+from proctor.blocks.stages import StepPaths, models_url, step_wrapper
+
+SHELLS = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]
+HARNESS = """#!/bin/sh
+. "$FAKE_HARNESS"
+"""
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest) -> list[str]:
+    return ["busybox", "sh"] if request.param == "busybox" else [str(request.param)]
+
+
+class Bench:
+    """A folder with a fake `nemo-evaluator` (a real executable) and the wrapper's files."""
+
+    def __init__(self, root: Path, shell: list[str]) -> None:
+        self.root, self.shell = root, shell
+        (root / "bin").mkdir()
+        self.body = root / "harness body.sh"
+        tool = root / "bin" / "nemo-evaluator"
+        tool.write_text(HARNESS)
+        tool.chmod(0o755)
+        self.write("echo ran >>$OUT/ran; echo x: 1 >$OUT/results.yml")
+
+    def write(self, body: str) -> None:
+        self.body.write_text(f'OUT=$(dirname "$3")\n{body}\n')
+
+    def job(self, *names: str, max_parallel: int = 1) -> JobSpec:
+        steps = tuple(Step(name, name, Container(), "", "") for name in names)
+        return JobSpec("proctor-1", "0" * 8, str(self.root), steps, max_parallel=max_parallel)
+
+    def script(self, job: JobSpec, step: Step, ready_timeout: float = 5) -> Path:
+        folder = self.root / step.name
+        folder.mkdir(exist_ok=True)
+        (self.root / "order").write_text("".join(f"{each.name}\n" for each in job.steps))
+        paths = StepPaths(str(folder), str(self.root), str(self.root / "order"), str(folder / "run's.yaml"))
+        path = folder / "step.sh"
+        path.write_text(step_wrapper(job, step, paths, ready_timeout))
+        return path
+
+    def start(self, job: JobSpec, step: Step, ready_timeout: float = 5) -> subprocess.Popen[bytes]:
+        env = os.environ | {
+            "PATH": f"{self.root / 'bin'}:{os.environ['PATH']}",
+            "FAKE_HARNESS": str(self.body),
+            "PROCTOR_STEP": f"{job.name}/{step.name}",
+        }
+        return subprocess.Popen(
+            [*self.shell, str(self.script(job, step, ready_timeout))], env=env, start_new_session=True
+        )
+
+    def run(self, job: JobSpec, step: Step) -> StepStatus:
+        self.start(job, step).wait(30)
+        return join(read_folder(self.root / step.name, job.name), GONE)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, shell: list[str]) -> Bench:
+    root = tmp_path / 'it\'s $HOME; a "folder"'
+    root.mkdir()
+    return Bench(root, shell)
+
+
+def wait_until(path: Path, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path.name} never came"
+        time.sleep(0.02)
+
+
+def test_success_is_told_with_its_times(bench: Bench) -> None:
+    job = bench.job("a.0")
+    status = bench.run(job, job.steps[0])
+    assert (status.state, status.exit_code) == (JobState.COMPLETED, 0)
+    assert status.started
+    assert status.ended
+    assert status.started <= status.ended
+
+
+@pytest.mark.parametrize(
+    ("body", "state", "code", "words"),
+    [
+        ("exit 3", JobState.FAILED, 3, "exit code 3"),
+        ("exit 0", JobState.FAILED, 65, "no results.yml"),
+        ("echo x >$OUT/results.yml; touch $OUT/.nemo_evaluator_interrupted", JobState.CANCELLED, 143, "interrupted"),
+    ],
+)
+def test_an_end_that_is_no_success(bench: Bench, body: str, state: JobState, code: int, words: str) -> None:
+    bench.write(body.replace("$OUT", '"$OUT"'))
+    job = bench.job("a.0")
+    status = bench.run(job, job.steps[0])
+    assert (status.state, status.exit_code) == (state, code)
+    assert words in status.message
+
+
+def test_a_step_runs_once_however_often_it_is_started(bench: Bench) -> None:
+    bench.write('echo ran >>"$OUT/ran"; echo x >"$OUT/results.yml"; sleep 0.3')
+    job = bench.job("a.0")
+    both = [bench.start(job, job.steps[0]) for _ in range(3)]
+    assert [process.wait(20) for process in both] == [0, 0, 0]
+    assert (bench.root / "a.0" / "ran").read_text() == "ran\n"
+
+
+def test_steps_take_their_turn_without_anybody(bench: Bench) -> None:
+    bench.write(
+        'echo "start $OUT" >>"$OUT/../order.log"; sleep 0.2; echo "end $OUT" >>"$OUT/../order.log"\n'
+        'echo x >"$OUT/results.yml"'
+    )
+    job = bench.job("a.0", "b.1", "c.2")
+    started = [bench.start(job, step) for step in reversed(job.steps)]
+    assert [process.wait(30) for process in started] == [0, 0, 0]
+    words = [line.split()[0] for line in (bench.root / "order.log").read_text().splitlines()]
+    assert words == ["start", "end"] * 3
+
+
+def test_timeout_ends_a_harness_that_ignores_term(bench: Bench) -> None:
+    bench.write("trap '' TERM; sleep 60")
+    job = bench.job("a.0")
+    step = Step("a.0", "a", Container(), "", "", timeout=1)
+    script = bench.script(job, step)
+    script.write_text(script.read_text().replace("GRACE=20", "GRACE=1"))
+    env = os.environ | {"PATH": f"{bench.root / 'bin'}:{os.environ['PATH']}", "FAKE_HARNESS": str(bench.body)}
+    assert subprocess.run([*bench.shell, str(script)], env=env, check=False, timeout=20).returncode == 124
+    status = join(read_folder(bench.root / "a.0", job.name), GONE)
+    assert (status.state, status.exit_code, status.message) == (JobState.FAILED, 124, "timed out after 1 s")
+
+
+def test_term_is_forwarded_and_leaves_nothing_behind(bench: Bench) -> None:
+    bench.write('touch "$OUT/up"; setsid sleep 61.7 & sleep 61.7')
+    job = bench.job("a.0")
+    process = bench.start(job, job.steps[0])
+    wait_until(bench.root / "a.0" / "up")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 143
+    assert join(read_folder(bench.root / "a.0", job.name), GONE).state is JobState.CANCELLED
+    left = subprocess.run(["pgrep", "-fx", "sleep 61.7"], capture_output=True, text=True, check=False).stdout
+    assert left == ""
+
+
+def test_term_while_it_waits_for_its_turn(bench: Bench) -> None:
+    job = bench.job("a.0", "b.1")
+    process = bench.start(job, job.steps[1])
+    wait_until(bench.root / "b.1" / "stage.waiting")
+    assert join(read_folder(bench.root / "b.1", job.name), ALIVE).message == "waits for its turn"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 143
+    assert not (bench.root / "b.1" / "stage.running").exists()
+
+
+def test_a_dead_endpoint_is_told_before_the_harness_runs(bench: Bench) -> None:
+    job = bench.job("a.0")
+    step = Step("a.0", "a", Container(), "", "http://127.0.0.1:1/v1/chat/completions")
+    assert bench.start(job, step, ready_timeout=1).wait(30) == 69
+    status = join(read_folder(bench.root / "a.0", job.name), GONE)
+    assert "http://127.0.0.1:1/v1/models" in status.message
+    assert not (bench.root / "a.0" / "ran").exists()
+
+
+def test_pre_cmd_exports_reach_the_harness_and_post_cmd_runs(bench: Bench) -> None:
+    bench.write('echo "$GREETING" >"$OUT/results.yml"')
+    job = bench.job("a.0")
+    folder = bench.root / "a.0"
+    post = f'echo done >"{folder.name}.post"'
+    step = Step("a.0", "a", Container(), "", "", pre_cmd="export GREETING='hello world'", post_cmd=f"cd /tmp; {post}")
+    assert bench.start(job, step).wait(30) == 0
+    assert (folder / "results.yml").read_text() == "hello world\n"
+    assert Path("/tmp/a.0.post").read_text() == "done\n"
+    Path("/tmp/a.0.post").unlink()
+
+
+EXIT_0, EXIT_3, EXIT_143 = (
+    ("exit", "2026-01-01T00:00:00Z 0 j"),
+    ("exit", "x 3 j boom"),
+    ("exit", "2026-01-01T00:00:00Z 143 j"),
+)
+RUNNING, STARTED = ("running", "2026-01-01T00:00:00Z j"), ("pre-start", "2026-01-01T00:00:00Z j")
+
+
+@pytest.mark.parametrize(
+    ("texts", "seen", "state", "code", "words"),
+    [
+        ([RUNNING, EXIT_0], ALIVE, JobState.COMPLETED, 0, ""),
+        ([RUNNING, EXIT_0], Seen("ended", 137), JobState.COMPLETED, 0, ""),
+        ([RUNNING, EXIT_0], UNSEEN, JobState.COMPLETED, 0, ""),
+        ([RUNNING, EXIT_3], GONE, JobState.FAILED, 3, "boom"),
+        ([RUNNING, EXIT_143], GONE, JobState.CANCELLED, 143, "143"),
+        ([("exit", "2026-01-01T00:00:00Z 0 other")], ALIVE, JobState.PENDING, None, ""),
+        ([STARTED, RUNNING], ALIVE, JobState.RUNNING, None, ""),
+        ([STARTED], ALIVE, JobState.PENDING, None, ""),
+        ([], ALIVE, JobState.PENDING, None, ""),
+        ([STARTED, RUNNING], Seen("ended", 137), JobState.FAILED, None, "lost: "),
+        ([STARTED, RUNNING], Seen("ended", 137, "out of memory"), JobState.FAILED, 137, "out of memory"),
+        ([STARTED], Seen("ended", 127), JobState.FAILED, 127, "127"),
+        ([STARTED, RUNNING], GONE, JobState.FAILED, None, "lost: "),
+        ([STARTED, RUNNING], UNSEEN, JobState.RUNNING, None, ""),
+        ([], GONE, JobState.UNKNOWN, None, ""),
+        ([], UNSEEN, JobState.UNKNOWN, None, ""),
+    ],
+)
+def test_rule_table(texts: list[tuple[str, str]], seen: Seen, state: JobState, code: int | None, words: str) -> None:
+    status = join(parse(dict(texts), "j"), seen)
+    assert (status.state, status.exit_code) == (state, code)
+    assert words in status.message
+    assert stage_files.lost(status) == words.startswith("lost")
+
+
+def test_models_are_listed_beside_the_route() -> None:
+    assert models_url("http://h:1/v1/chat/completions") == "http://h:1/v1/models"
+    assert models_url("http://h:1/custom") == "http://h:1/custom"
+
+
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
+def test_shellcheck_finds_nothing(tmp_path: Path) -> None:
+    path = Bench(tmp_path, ["dash"]).script(JobSpec("j", "0" * 8, "/o", ()), Step("a.0", "a", Container(), "", ""))
+    checked = subprocess.run(
+        ["shellcheck", "-s", "sh", "-e", "SC2034,SC2317", str(path)], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout
