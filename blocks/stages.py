@@ -21,6 +21,11 @@ GRACE_SECONDS = 20
 """Between TERM and KILL for a harness that is told to end."""
 
 
+def step_marker(job_name: str, step: str) -> str:
+    """The value of PROCTOR_STEP in the environment of every process of a step; the wrapper ends them by it."""
+    return f"{job_name}/{step}/"
+
+
 @dataclass(frozen=True, slots=True)
 class StepPaths:
     """Where things are, as the step sees them."""

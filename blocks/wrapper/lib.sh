@@ -57,7 +57,7 @@ sweep() {
   for proc in /proc/[0-9]*; do
     pid=${proc#/proc/}
     [ "$pid" = "$$" ] || [ "$pid" = 1 ] && continue
-    grep -qsF "PROCTOR_STEP=$JOB/$STEP" "$proc/environ" && kill -s KILL "$pid" 2>/dev/null
+    grep -qsF "PROCTOR_STEP=$JOB/$STEP/" "$proc/environ" && kill -s KILL "$pid" 2>/dev/null
   done
   return 0
 }

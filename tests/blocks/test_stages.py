@@ -6,13 +6,14 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from proctor.blocks import stage_files
 from proctor.blocks.job import Container, JobSpec, JobState, Step, StepStatus
 from proctor.blocks.stage_files import ALIVE, GONE, UNSEEN, Seen, join, parse, read_folder
-from proctor.blocks.stages import StepPaths, models_url, step_wrapper
+from proctor.blocks.stages import StepPaths, models_url, step_marker, step_wrapper
 
 SHELLS = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]
 HARNESS = """#!/bin/sh
@@ -42,22 +43,23 @@ class Bench:
 
     def job(self, *names: str, max_parallel: int = 1) -> JobSpec:
         steps = tuple(Step(name, name, Container(), "", "") for name in names)
-        return JobSpec("proctor-1", "0" * 8, str(self.root), steps, max_parallel=max_parallel)
+        return JobSpec(f"proctor-{uuid4().hex[:8]}", "0" * 8, str(self.root), steps, max_parallel=max_parallel)
 
     def script(self, job: JobSpec, step: Step, ready_timeout: float = 5) -> Path:
         folder = self.root / step.name
         folder.mkdir(exist_ok=True)
         (self.root / "order").write_text("".join(f"{each.name}\n" for each in job.steps))
         paths = StepPaths(str(folder), str(self.root), str(self.root / "order"), str(folder / "run's.yaml"))
-        path = folder / "step.sh"
-        path.write_text(step_wrapper(job, step, paths, ready_timeout))
+        path = folder / f"{job.name}.sh"
+        if not path.exists():
+            path.write_text(step_wrapper(job, step, paths, ready_timeout))
         return path
 
     def start(self, job: JobSpec, step: Step, ready_timeout: float = 5) -> subprocess.Popen[bytes]:
         env = os.environ | {
             "PATH": f"{self.root / 'bin'}:{os.environ['PATH']}",
             "FAKE_HARNESS": str(self.body),
-            "PROCTOR_STEP": f"{job.name}/{step.name}",
+            "PROCTOR_STEP": step_marker(job.name, step.name),
         }
         return subprocess.Popen(
             [*self.shell, str(self.script(job, step, ready_timeout))], env=env, start_new_session=True
