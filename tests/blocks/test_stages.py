@@ -55,12 +55,15 @@ class Bench:
             path.write_text(step_wrapper(job, step, paths, ready_timeout))
         return path
 
-    def start(self, job: JobSpec, step: Step, ready_timeout: float = 5) -> subprocess.Popen[bytes]:
-        env = os.environ | {
+    def env(self, job: JobSpec, step: Step) -> dict[str, str]:
+        return os.environ | {
             "PATH": f"{self.root / 'bin'}:{os.environ['PATH']}",
             "FAKE_HARNESS": str(self.body),
             "PROCTOR_STEP": step_marker(job.name, step.name),
         }
+
+    def start(self, job: JobSpec, step: Step, ready_timeout: float = 5) -> subprocess.Popen[bytes]:
+        env = self.env(job, step)
         return subprocess.Popen(
             [*self.shell, str(self.script(job, step, ready_timeout))], env=env, start_new_session=True
         )
@@ -135,7 +138,7 @@ def test_timeout_ends_a_harness_that_ignores_term(bench: Bench) -> None:
     step = Step("a.0", "a", Container(), "", "", timeout=1)
     script = bench.script(job, step)
     script.write_text(script.read_text().replace("GRACE=20", "GRACE=1"))
-    env = os.environ | {"PATH": f"{bench.root / 'bin'}:{os.environ['PATH']}", "FAKE_HARNESS": str(bench.body)}
+    env = bench.env(job, step)
     assert subprocess.run([*bench.shell, str(script)], env=env, check=False, timeout=20).returncode == 124
     status = join(read_folder(bench.root / "a.0", job.name), GONE)
     assert (status.state, status.exit_code, status.message) == (JobState.FAILED, 124, "timed out after 1 s")

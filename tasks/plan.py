@@ -1,0 +1,207 @@
+"""From a config and its benchmarks to the jobs that a backend accepts; pure and deterministic."""
+
+import hashlib
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from proctor.blocks.job import Container, EnvVar, JobSpec, Mount, Server, Step
+from proctor.configs.errors import ConfigError
+from proctor.configs.fields import seconds_of
+from proctor.configs.records import evaluation_tag
+from proctor.configs.schema import EvaluationConfig
+from proctor.tasks.environment import absolute, declared_mounts, env_vars, mounts
+from proctor.tasks.harness import endpoint_url, run_config, served_model
+from proctor.tasks.resolve import Benchmark, resolve
+from proctor.tasks.servers import server
+
+CONTAINER_RESULTS = "/results"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that an evaluation is going to do."""
+
+    evaluation: str
+    output_dir: str
+    """The evaluation's folder, absolute where the jobs run."""
+    model: str
+    config_hash: str
+    benchmarks: tuple[Benchmark, ...]
+    steps: tuple[str, ...]
+    """The step of each benchmark, in the same order."""
+    jobs: tuple[JobSpec, ...]
+    notes: tuple[str, ...]
+    """What was derived rather than written, for a person."""
+
+    def benchmark(self, step: str) -> Benchmark:
+        """The benchmark that a step runs."""
+        return self.benchmarks[self.steps.index(step)]
+
+
+def plan(config: EvaluationConfig, evaluation: str, created: datetime) -> Plan:
+    """The plan of an evaluation; the same arguments give an equal plan. Raises ConfigError."""
+    benchmarks = resolve(config)
+    require_trust(config)
+    names = tuple(step_name(benchmark, index) for index, benchmark in enumerate(benchmarks))
+    output_dir = evaluation_folder(config, evaluation, created)
+    digest = config_hash(config)
+    ours = server(config)
+    steps = tuple(
+        step(config, benchmark, name, f"{output_dir}/{name}") for benchmark, name in zip(benchmarks, names, strict=True)
+    )
+    return Plan(
+        evaluation=evaluation,
+        output_dir=output_dir,
+        model=served_model(config),
+        config_hash=digest,
+        benchmarks=benchmarks,
+        steps=names,
+        jobs=jobs(config, evaluation, output_dir, steps, ours),
+        notes=notes(config, benchmarks),
+    )
+
+
+def remaining(job: JobSpec, steps: Collection[str]) -> JobSpec:
+    """The next attempt of a job: only these steps, in the same folders, so that their response caches count."""
+    attempt = job.attempt + 1
+    left = tuple(step for step in job.steps if step.name in steps)
+    return replace(job, name=f"{job.name.rpartition('-')[0]}-{attempt}", steps=left, attempt=attempt)
+
+
+def jobs(
+    config: EvaluationConfig, evaluation: str, output_dir: str, steps: tuple[Step, ...], ours: Server | None
+) -> tuple[JobSpec, ...]:
+    """One job with every step, or one for each when every benchmark gets a server of its own."""
+    alone = config.execution.server_per_benchmark and ours is not None
+    groups = [(each,) for each in steps] if alone else [steps]
+    execution = config.execution.model_dump_json(exclude={"output_dir", "patience", "poll_interval", "max_attempts"})
+    return tuple(
+        JobSpec(
+            name=f"proctor-{evaluation}-{fingerprint(repr(group), repr(ours), execution)[:6]}-{index}-1",
+            evaluation=evaluation,
+            output_dir=output_dir,
+            steps=group,
+            server=ours,
+            max_parallel=config.execution.parallel,
+            labels={"proctor.evaluation": evaluation, "proctor.tag": evaluation_tag(evaluation)},
+        )
+        for index, group in enumerate(groups)
+    )
+
+
+def step(config: EvaluationConfig, benchmark: Benchmark, name: str, folder: str) -> Step:
+    """The step of one benchmark; `folder` is its output folder on the machine."""
+    url = endpoint_url(config, benchmark)
+    own, shared = benchmark.config, config.evaluation
+    limit = own.timeout if own.timeout is not None else config.execution.benchmark_timeout
+    return Step(
+        name=name,
+        benchmark=benchmark.name,
+        container=container(config, benchmark),
+        run_config=run_config(config, benchmark, folder if runs_in_place(config) else CONTAINER_RESULTS, url),
+        endpoint_url=url,
+        timeout=float(seconds_of(limit)) if limit is not None else None,
+        pre_cmd=own.pre_cmd or shared.pre_cmd,
+        post_cmd=own.post_cmd or shared.post_cmd,
+    )
+
+
+def runs_in_place(config: EvaluationConfig) -> bool:
+    """Whether steps see the folders of the machine itself, because there is no container around them."""
+    return config.execution.type == "process" or getattr(config.execution, "container_runtime", "") == "none"
+
+
+def container(config: EvaluationConfig, benchmark: Benchmark) -> Container:
+    """The software environment of a benchmark, with its data and its variables."""
+    if config.execution.type == "process" and not benchmark.packages:
+        raise ConfigError(
+            f"evaluation.tasks: {benchmark.name} is known only as a container, which execution: process cannot run; "
+            "name its packages or choose another execution"
+        )
+    if benchmark.image is None and config.execution.type in {"local", "slurm", "lepton"}:
+        raise ConfigError(
+            f"evaluation.tasks: {benchmark.name} has no container; name one with `container:` or choose execution: process"
+        )
+    own, key = benchmark.config, config.target.api_endpoint.api_key_name
+    declared = env_vars(
+        {key: f"host:{key}"} if key else {},
+        config.env_vars,
+        config.execution.env_vars,
+        config.evaluation.env_vars,
+        own.env_vars,
+    )
+    places = mounts(declared_mounts(config), config)
+    data: tuple[EnvVar, ...] = ()
+    if own.dataset_dir:
+        source = absolute(own.dataset_dir, config)
+        data = (
+            EnvVar("NEMO_EVALUATOR_DATASET_DIR", "lit", source if runs_in_place(config) else own.dataset_mount_path),
+        )
+        places += (Mount(source, own.dataset_mount_path, read_only=True),)
+    return Container(benchmark.image, benchmark.packages, (*declared, *data), places)
+
+
+def require_trust(config: EvaluationConfig) -> None:
+    """Raise ConfigError for commands in the config that were not trusted explicitly."""
+    shared = config.evaluation
+    if shared.trust_pre_cmd:
+        return
+    for place, section in [
+        ("evaluation", shared),
+        *((f"evaluation.tasks[{task.name}]", task) for task in shared.tasks),
+    ]:
+        for key in ("pre_cmd", "post_cmd"):
+            if getattr(section, key):
+                raise ConfigError(
+                    f"{place}.{key} is code from this config; to run it, set evaluation.trust_pre_cmd: true"
+                )
+
+
+def step_name(benchmark: Benchmark, index: int) -> str:
+    """A folder name for a benchmark's output, unique in its evaluation."""
+    safe = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in benchmark.short)
+    return f"{safe}.{index}"
+
+
+def evaluation_folder(config: EvaluationConfig, evaluation: str, created: datetime) -> str:
+    """`<output_dir>/<UTC time>-<id>`. Raises ConfigError for a relative folder of a cluster."""
+    output_dir = config.execution.output_dir
+    if config.execution.type == "slurm" and not output_dir.startswith("/"):
+        raise ConfigError(f"execution.output_dir: {output_dir!r} must be absolute: it is a folder of the cluster")
+    return f"{absolute(output_dir, config)}/{created.astimezone(UTC):%Y%m%d_%H%M%S}-{evaluation}"
+
+
+def config_hash(config: EvaluationConfig) -> str:
+    """SHA-256 over what decides the scores: everything but names, folders and how patiently we watch."""
+    content = config.model_dump(mode="json", exclude={"name", "base_dir", "export"})
+    for key in ("output_dir", "patience", "poll_interval", "max_attempts"):
+        content["execution"].pop(key, None)
+    return fingerprint(json.dumps(content, sort_keys=True))
+
+
+def fingerprint(*texts: str) -> str:
+    """SHA-256 of these texts, in hex."""
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+
+
+def notes(config: EvaluationConfig, benchmarks: tuple[Benchmark, ...]) -> tuple[str, ...]:
+    """What a user might not expect: a derived route, an ignored URL, a benchmark that needs a capability."""
+    url, found = config.target.api_endpoint.url, []
+    if url and config.deployment.type != "none":
+        found.append(
+            f"target.api_endpoint.url {url} is not used: the benchmarks ask the deployed {config.deployment.type} server"
+        )
+    for benchmark in benchmarks:
+        asked = endpoint_url(config, benchmark)
+        if url and config.deployment.type == "none" and asked != url:
+            found.append(f"{benchmark.name} asks {asked}, because it needs a {benchmark.endpoint_type} route")
+        found += [f"{benchmark.name} needs an endpoint with {need}" for need in benchmark.required_capabilities]
+        if not benchmark.listed:
+            found.append(
+                f"{benchmark.name} is not listed in mapping.toml; it runs because evaluation.trust_unlisted is set"
+            )
+        elif benchmark.image and "@sha256:" not in benchmark.image and config.execution.type != "process":
+            found.append(f"{benchmark.name} runs {benchmark.image} by tag: no digest is known, so it may change")
+    return tuple(found)
