@@ -1,12 +1,12 @@
 """Reading stage files, and the rule table that joins them with what the scheduler says; pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from proctor.blocks.job import JobState, StepStatus
-from proctor.blocks.stages import EXIT_INTERRUPTED
+from proctor.blocks.stages import EXIT_INTERRUPTED, EXIT_UNAVAILABLE
 
 LOST = "lost: "
 """Begins the message of a step that ended without a word of its own and may be started again."""
@@ -118,6 +118,26 @@ def ended_without_words(seen: Seen, started: datetime | None) -> StepStatus:
     return StepStatus(
         JobState.FAILED, seen.exit_code, f"it ended with exit code {seen.exit_code} before its harness ran", started
     )
+
+
+def after_server_death(status: StepStatus, server: str) -> StepStatus:
+    """A step whose server died under it: the server's end is the reason, whatever the step made of it."""
+    if status.state is JobState.COMPLETED or (status.state is JobState.FAILED and status.exit_code == EXIT_UNAVAILABLE):
+        return status
+    message = f"server died: {server}"
+    state = JobState.FAILED if status.state.final else status.state
+    code = EXIT_UNAVAILABLE if status.state.final else None
+    return StepStatus(state, code, message, status.started, status.ended)
+
+
+def job_state(steps: Collection[StepStatus]) -> JobState:
+    """The state of a job from those of its steps: final once all are, and then the worst of them."""
+    states = {step.state for step in steps}
+    for state in (JobState.RUNNING, JobState.UNKNOWN, JobState.PENDING):
+        if state in states:
+            begun = state is JobState.PENDING and any(other.final for other in states)
+            return JobState.RUNNING if begun else state
+    return next((state for state in (JobState.FAILED, JobState.CANCELLED) if state in states), JobState.COMPLETED)
 
 
 def lost(status: StepStatus) -> bool:

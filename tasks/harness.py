@@ -84,7 +84,7 @@ def checked_url(config: EvaluationConfig) -> str:
 
 
 def sibling(url: str, kind: str) -> str:
-    """The route of this endpoint type on the same server, for a URL that ends in an OpenAI route; else the URL itself."""
+    """The route of this endpoint type on the same server, for a URL that ends in an OpenAI route; else the URL."""
     wanted = ROUTES.get(kind)
     for route in sorted(ROUTES.values(), key=len, reverse=True):
         if url.endswith(route):

@@ -122,7 +122,7 @@ def container(config: EvaluationConfig, benchmark: Benchmark) -> Container:
         )
     if benchmark.image is None and config.execution.type in {"local", "slurm", "lepton"}:
         raise ConfigError(
-            f"evaluation.tasks: {benchmark.name} has no container; name one with `container:` or choose execution: process"
+            f"evaluation.tasks: {benchmark.name} has no container; name one as `container:` or choose execution: process"
         )
     own, key = benchmark.config, config.target.api_endpoint.api_key_name
     declared = env_vars(
@@ -191,7 +191,7 @@ def notes(config: EvaluationConfig, benchmarks: tuple[Benchmark, ...]) -> tuple[
     url, found = config.target.api_endpoint.url, []
     if url and config.deployment.type != "none":
         found.append(
-            f"target.api_endpoint.url {url} is not used: the benchmarks ask the deployed {config.deployment.type} server"
+            f"target.api_endpoint.url {url} is not used: benchmarks ask the deployed {config.deployment.type} server"
         )
     for benchmark in benchmarks:
         asked = endpoint_url(config, benchmark)

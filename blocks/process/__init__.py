@@ -1,1 +1,1 @@
-"""Proctor."""
+"""Local processes in cached virtual environments."""

@@ -1,1 +1,1 @@
-"""Proctor."""
+"""A backend that runs nothing."""

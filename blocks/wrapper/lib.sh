@@ -16,6 +16,7 @@ say() { printf 'proctor: %s\n' "$*"; }
 claim() {
   mkdir -p "$OUT/.proctor" || exit 73
   mkdir "$OUT/.proctor/claim-$JOB" 2>/dev/null || exit 0
+  echo $$ >"$OUT/.proctor/claim-$JOB/pid"
   rm -f "$OUT/stage.running" "$OUT/stage.waiting" "$OUT/stage.exit"
 }
 

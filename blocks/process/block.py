@@ -1,0 +1,217 @@
+"""The process backend: jobs as local processes that outlive whoever started them."""
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from proctor.blocks.backend import Backend
+from proctor.blocks.errors import BackendError, RejectedError, ResultError
+from proctor.blocks.job import Container, JobHandle, JobSpec, JobState, JobStatus, ServerStatus, StepStatus
+from proctor.blocks.process import processes
+from proctor.blocks.process.environments import VERSIONS, default_cache, environment
+from proctor.blocks.process.files import SERVER, StepFiles, order_file, server_script, step_files, step_script
+from proctor.blocks.process.log_tail import follow, last_lines
+from proctor.blocks.process.render import render
+from proctor.blocks.secrets import resolve_env, runtime_names
+from proctor.blocks.stage_files import ALIVE, GONE, after_server_death, job_state, join, read_folder
+from proctor.blocks.stages import EXIT_INTERRUPTED, GRACE_SECONDS, step_marker
+from proctor.configs.errors import ConfigError
+from proctor.configs.execution_schema import ProcessExecution
+
+INHERITED = (
+    *("HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+)
+"""What a step sees of our own environment, as little as a container would."""
+
+
+class ProcessBackend(Backend):
+    """Runs each step and server as a detached process in a cached virtual environment of its packages."""
+
+    _block_type_name = "Proctor Process Backend"
+    _block_type_slug = "proctor-process"
+
+    execution: ProcessExecution = ProcessExecution()
+
+    def render(self, job: JobSpec) -> str:
+        """The scripts of this job."""
+        return render(job, self.execution)
+
+    def submit(self, jobs: Sequence[JobSpec]) -> dict[str, JobHandle | BackendError]:
+        """Start every process that was not started before."""
+        return {job.name: self.submit_one(job) for job in jobs}
+
+    def submit_one(self, job: JobSpec) -> JobHandle | BackendError:
+        """Start one job, or say why it cannot be."""
+        try:
+            cache = Path(self.execution.cache_dir).expanduser() if self.execution.cache_dir else default_cache()
+            containers = {step.name: step.container for step in job.steps}
+            if job.server:
+                containers[SERVER] = job.server.container
+            places = {
+                name: environment(each.packages, cache, self.execution.python) for name, each in containers.items()
+            }
+            variables = {name: variables_of(each, name, places[name]) for name, each in containers.items()}
+            prepare(job, self.execution.endpoint_readiness_timeout)
+            for name in [SERVER, *(step.name for step in job.steps)] if job.server else list(containers):
+                shutil.copy(places[name] / VERSIONS, step_files(job, name).folder / VERSIONS)
+                start(job, name, variables[name])
+        except (RejectedError, ConfigError) as error:
+            return error if isinstance(error, RejectedError) else RejectedError(str(error))
+        return JobHandle("process", job.name, job.evaluation, job.output_dir, tuple(step.name for step in job.steps))
+
+    def poll(self, handles: Collection[JobHandle]) -> dict[JobHandle, JobStatus]:
+        """Stage files and the wrappers' processes, read afresh."""
+        return {handle: look(handle) for handle in handles}
+
+    def logs(self, handle: JobHandle, step: str | None, *, follow: bool, tail: int) -> Iterator[str]:
+        """The step's log file."""
+        return log_lines(step_files(handle, step or SERVER), following=follow, tail=tail)
+
+    def cancel(self, handles: Collection[JobHandle], step: str | None = None) -> dict[JobHandle, JobStatus]:
+        """TERM to the wrappers, and KILL to what is left of them later."""
+        claims: dict[str, Path] = {}
+        for handle in handles:
+            for name in [step] if step else [*handle.steps, SERVER]:
+                files = step_files(handle, name)
+                if forestall(files, handle.name, name):
+                    continue
+                claims[step_marker(handle.name, name)] = files.claim
+        if claims:
+            processes.end(claims, GRACE_SECONDS + 3)
+        return self.poll(handles)
+
+    def fetch(self, handle: JobHandle, step: str, dest: Path) -> Path:
+        """The step's folder, which is already on this machine."""
+        folder = step_files(handle, step).folder
+        if not folder.is_dir():
+            raise ResultError(f"{step}: its output folder {folder} is gone")
+        target = dest / step
+        if target.resolve() != folder.resolve():
+            shutil.copytree(folder, target, dirs_exist_ok=True)
+        return target
+
+
+def variables_of(container: Container, where: str, place: Path) -> dict[str, str]:
+    """The whole environment of a process, with its virtual environment first on PATH."""
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    inherited |= {name: os.environ[source] for name, source in runtime_names(container).items() if source in os.environ}
+    path = f"{place / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return inherited | {"PATH": path, "VIRTUAL_ENV": str(place)} | resolve_env(container, where)
+
+
+def prepare(job: JobSpec, ready_timeout: float) -> None:
+    """Write the files of a job, all before its first process starts; no secret is among them."""
+    order_file(job).parent.mkdir(parents=True, exist_ok=True)
+    order_file(job).write_text("".join(f"{step.name}\n" for step in job.steps))
+    for step in job.steps:
+        write(step_files(job, step.name), step_script(job, step, ready_timeout), step.run_config)
+    if job.server:
+        write(step_files(job, SERVER), server_script(job), "")
+
+
+def write(files: StepFiles, script: str, run_config: str) -> None:
+    """The script and the run config of one step, unless its process may already be reading them."""
+    files.script.parent.mkdir(parents=True, exist_ok=True)
+    if not files.claim.exists():
+        files.run_config.write_text(run_config)
+        files.script.write_text(script)
+
+
+def start(job: JobSpec, name: str, variables: Mapping[str, str]) -> None:
+    """Start one wrapper in a session of its own; one that was started before is left alone."""
+    files = step_files(job, name)
+    if files.claim.exists():
+        return
+    if name == SERVER and job.server:
+        require_free_port(job.server.port)
+    marker = {
+        "PROCTOR_EVALUATION": job.evaluation,
+        "PROCTOR_JOB": job.name,
+        "PROCTOR_STEP": step_marker(job.name, name),
+    }
+    with files.log.open("ab") as log:
+        subprocess.Popen(  # nobody waits for it: it must outlive us
+            ["sh", str(files.script)],
+            env={**variables, **marker},
+            cwd=files.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            umask=0o022,
+        )
+
+
+def require_free_port(port: int) -> None:
+    """Raise RejectedError when something else answers where the server is to listen."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise RejectedError(
+                f"deployment.port: something else listens on port {port} of this machine; choose another port"
+            ) from error
+
+
+def forestall(files: StepFiles, job: str, name: str) -> bool:
+    """Take the claim of a step that has not started, so that it never will; False when it has."""
+    if not files.folder.is_dir():
+        return True
+    files.claim.parent.mkdir(exist_ok=True)
+    try:
+        files.claim.mkdir()
+    except FileExistsError:
+        return False
+    if name != SERVER:
+        words = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {EXIT_INTERRUPTED} {job} cancelled before it started\n"
+        (files.folder / "stage.exit").write_text(words)
+    return True
+
+
+def look(handle: JobHandle) -> JobStatus:
+    """How one job is doing."""
+    steps = {name: look_at_step(handle, name) for name in handle.steps}
+    server, died = look_at_server(handle, steps)
+    if died:
+        running = [name for name, status in steps.items() if not status.state.final]
+        for name in running:
+            files = step_files(handle, name)
+            found = processes.marked([step_marker(handle.name, name)])[step_marker(handle.name, name)]
+            first = processes.wrapper(files.claim, found)
+            processes.signal_all([first] if first else found, kill=False)
+        steps = {name: after_server_death(status, died) for name, status in steps.items()}
+    return JobStatus(job_state(steps.values()), steps, server, observed=datetime.now(UTC))
+
+
+def look_at_step(handle: JobHandle, name: str) -> StepStatus:
+    """How one step is doing, from its stage files and its wrapper's process."""
+    files = step_files(handle, name)
+    living = processes.alive(files.claim, step_marker(handle.name, name))
+    return join(read_folder(files.folder, handle.name), ALIVE if living else GONE)
+
+
+def look_at_server(handle: JobHandle, steps: Mapping[str, StepStatus]) -> tuple[ServerStatus | None, str]:
+    """How the server is doing, and in what words it died (empty when it did not, or was ended by us)."""
+    files = step_files(handle, SERVER)
+    if not files.script.exists():
+        return None, ""
+    status = look_at_step(handle, SERVER)
+    if status.state.final and status.exit_code != EXIT_INTERRUPTED:
+        return ServerStatus(JobState.FAILED, status.message, "\n".join(last_lines(files.log, 20))), status.message
+    answered = any((step_files(handle, name).folder / "server-models.json").exists() for name in steps)
+    state = status.state if status.state.final else JobState.RUNNING if answered else JobState.PENDING
+    return ServerStatus(state, "answers" if answered else "loading"), ""
+
+
+def log_lines(files: StepFiles, *, following: bool, tail: int) -> Iterator[str]:
+    """The end of a step's log, and its growth until the step ends."""
+    if not following:
+        return iter(last_lines(files.log, tail))
+    return follow(files.log, tail, lambda: "exit" in read_folder(files.folder, files.job))

@@ -1,0 +1,48 @@
+"""Values of `host:` variables that `proctor run` hands to an evaluation which runs in another process of this machine.
+
+The worker of the machine's own stack was started earlier and does not know the variables of the caller's shell. Values must
+not enter Prefect, so they travel in a file of mode 0600 under PROCTOR_HOME, which the evaluation deletes when it ends.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from contextvars import ContextVar
+from pathlib import Path
+
+current_evaluation: ContextVar[str | None] = ContextVar("current_evaluation", default=None)
+"""The evaluation whose handed-over values count, set by the flow."""
+
+
+def proctor_home() -> Path:
+    """The folder of this machine's stack: PROCTOR_HOME, or ~/.proctor."""
+    return Path(os.environ.get("PROCTOR_HOME") or Path.home() / ".proctor")
+
+
+def env_file(evaluation: str) -> Path:
+    """Where the values for one evaluation lie."""
+    return proctor_home() / "env" / f"{evaluation}.json"
+
+
+def hand_over(evaluation: str, values: Mapping[str, str]) -> None:
+    """Write the values for an evaluation, readable by nobody else."""
+    path = env_file(evaluation)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(dict(values), file)
+
+
+def forget(evaluation: str) -> None:
+    """Delete the values of an evaluation that has ended."""
+    env_file(evaluation).unlink(missing_ok=True)
+
+
+def host_value(name: str, environment: Mapping[str, str]) -> str | None:
+    """The value of a variable: handed over for the current evaluation, else of this process, else None."""
+    evaluation = current_evaluation.get()
+    if evaluation is not None and env_file(evaluation).exists():
+        handed = json.loads(env_file(evaluation).read_text())
+        if name in handed:
+            return str(handed[name])
+    return environment.get(name)
