@@ -1,0 +1,1 @@
+"""The primer harness: `primer_facts` asks a model short questions, `primer_noop` asks nothing."""
