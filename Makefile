@@ -41,7 +41,7 @@ test-unit: dev  ## offline unit tests only
 check: dev  ## ruff, ruff format, mypy --strict on code and tests
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy -p proctor
+	@$(BIN)/mypy -p proctor -p core_evals.primer
 	@$(BIN)/mypy tests benchmarks
 
 format: dev  ## rewrite to the house style

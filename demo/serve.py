@@ -13,6 +13,8 @@ from pathlib import Path
 from threading import Event
 from types import FrameType
 
+from xllamacpp import CommonParams, Server
+
 SLOTS = 4
 SLOT_CONTEXT = 4096
 
@@ -38,8 +40,6 @@ def options() -> argparse.Namespace:
 
 def main() -> None:
     """Serves until a signal says stop; exits with 0 then."""
-    from xllamacpp import CommonParams, Server
-
     stop = Event()
 
     def stopping(_signal: int, _frame: FrameType | None) -> None:
