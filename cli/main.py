@@ -1,0 +1,50 @@
+"""The command line `proctor`: thin commands, each in a file of its own."""
+
+import os
+import sys
+
+import click
+
+from proctor.cli.lazy import Lazy, LazyGroup
+from proctor.configs.errors import ConfigError
+
+COMMANDS = {
+    "ls": Lazy("proctor.cli.ls", "ls", "What there is: `ls tasks`."),
+}
+"""Every command; a new one is a file and a line here."""
+
+cli = LazyGroup(COMMANDS, help="LLM evaluations as Prefect flows.")
+click.version_option(package_name="proctor")(cli)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one sentence on stderr and an exit code, never a traceback."""
+    try:
+        sys.exit(cli.main(prog_name="proctor", standalone_mode=False) or 0)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except ConfigError as error:
+        fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if isinstance(error, expected()):
+            fail(str(error), 1)
+        raise
+
+
+def expected() -> tuple[type[Exception], ...]:
+    """The errors whose text is made for users."""
+    from proctor.blocks.errors import BackendError, JobFailedError, ResultError  # noqa: PLC0415 (only after a failure)
+
+    return BackendError, JobFailedError, ResultError
+
+
+def fail(message: str, exit_code: int) -> None:
+    """Say what went wrong and end."""
+    click.echo(f"proctor: {message}", err=True)
+    sys.exit(exit_code)
