@@ -1,0 +1,59 @@
+"""Our deployments, from the one list that `prefect deploy --all` reads too."""
+
+from contextlib import suppress
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
+from prefect.client.schemas.schedules import construct_schedule
+from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectAlreadyExists
+from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.types.entrypoint import EntrypointType
+
+from proctor.flows.automations import apply_automations
+
+POOL = "proctor"
+"""The process work pool whose worker hosts our flows."""
+
+
+def packaged(name: str) -> Path:
+    """A file that this package ships: `prefect.yaml` (the deployments) or `prefect.toml` (the server's settings)."""
+    return Path(str(files("proctor.flows") / name))
+
+
+def deployments() -> list[dict[str, Any]]:
+    """The deployments of prefect.yaml."""
+    document = yaml.safe_load(packaged("prefect.yaml").read_text())
+    return list(document["deployments"])
+
+
+async def set_up(client: PrefectClient) -> None:
+    """Everything that a server needs to run evaluations: work pool, deployments, automations. Safe to repeat."""
+    with suppress(ObjectAlreadyExists):
+        await client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+    for entry in deployments():
+        await (await deployment(entry)).aapply()
+    await apply_automations(client)
+
+
+async def deployment(entry: dict[str, Any]) -> RunnerDeployment:
+    """One entry of prefect.yaml as Prefect's own value."""
+    flow: Flow[..., Any] = load_flow_from_entrypoint(entry["entrypoint"], use_placeholder_flow=False)
+    schedules = [
+        DeploymentScheduleCreate(schedule=construct_schedule(interval=each["interval"]), slug=each["slug"])
+        for each in entry.get("schedules", [])
+    ]
+    return await flow.ato_deployment(
+        name=entry["name"],
+        description=entry["description"],
+        parameters=entry.get("parameters", {}),
+        tags=entry.get("tags", []),
+        schedules=schedules,
+        work_pool_name=entry["work_pool"]["name"],
+        job_variables=entry["work_pool"]["job_variables"],
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )

@@ -1,0 +1,78 @@
+"""The flow `evaluate`: one model measured by some benchmarks at one place, from config to scores."""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.exceptions import Abort
+from prefect.flows import Flow
+from prefect.states import Cancelled, Completed, Failed
+
+from proctor.blocks.errors import BackendUnavailableError, ConfigError
+from proctor.blocks.registry import make_backend
+from proctor.configs import records
+from proctor.configs.schema import EvaluationConfig
+from proctor.flows.supervise import follow_all, submit_all
+from proctor.tasks.engine_lock import engine_lock
+from proctor.tasks.export import export
+from proctor.tasks.jobs import UNAVAILABLE
+from proctor.tasks.plan import Plan
+from proctor.tasks.planning import folder_of, plan
+from proctor.tasks.publish import publish_plan
+from proctor.tasks.records import EvaluationRun, record_start, this_run
+from proctor.tasks.release import close_children, release_jobs
+from proctor.tasks.states import end_of
+from proctor.tasks.verdict import Verdict, verdict
+from proctor.tasks.watch import Watcher
+
+
+async def release_everything(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """On cancellation, in whatever process: end the jobs that the run's labels name and close its benchmarks' runs."""
+    async with get_client() as client:
+        await release_jobs(client, await client.read_flow_run(flow_run.id))
+        await close_children(client, records.evaluation_id(flow_run.id))
+
+
+@flow(name="evaluate", on_cancellation=[release_everything], persist_result=True, result_serializer="json")
+async def evaluate(config: EvaluationConfig) -> State[Any]:
+    """Measure one model by some benchmarks at one place: resolve, plan, submit, watch, fetch, parse, export.
+
+    Started again after a crash, it goes on where it was: finished benchmarks are kept, running ones adopted.
+    """
+    started = await this_run()
+    output_dir = folder_of(config, started)
+    async with engine_lock(output_dir) as waited:
+        if waited:
+            started = await this_run(fresh=True)
+            if started.over:
+                raise Abort("another engine has finished this evaluation")
+        try:
+            return await measure(started, config, output_dir)
+        except ConfigError as error:
+            return Failed(message=str(error))
+        except BackendUnavailableError as error:
+            return Failed(name=UNAVAILABLE, message=str(error))
+
+
+async def measure(started: EvaluationRun, config: EvaluationConfig, output_dir: Path) -> State[Any]:
+    """Everything that one engine does for its evaluation; the answer is the final state."""
+    await record_start(started, config, output_dir)
+    planning = await end_of(plan(config, started, return_state=True))
+    if not planning.is_completed():
+        return Failed(message=planning.message)
+    planned: Plan = await planning.aresult()
+    async with Watcher.watching(make_backend(config.execution), config, planned) as watcher:
+        await publish_plan(started, watcher)
+        await submit_all(started, watcher)
+        outcomes, cancelled = await follow_all(started, watcher)
+        exported = await end_of(export(started, outcomes, return_state=True))
+    trouble = "" if exported.is_completed() else str(exported.message)
+    return final_state(verdict(outcomes, cancelled=cancelled, trouble=trouble))
+
+
+def final_state(end: Verdict) -> State[Any]:
+    """The state that the evaluation's flow run ends in."""
+    make = {"COMPLETED": Completed, "FAILED": Failed, "CANCELLED": Cancelled}[end.type]
+    return make(name=end.name, message=end.message, data=end.message)

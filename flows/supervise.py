@@ -1,0 +1,115 @@
+"""Seeing the jobs of an evaluation through: submit them once, follow every benchmark, start lost ones again."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prefect import tags
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+from proctor.blocks.job import JobHandle, JobSpec
+from proctor.configs import records
+from proctor.flows.benchmark import run_benchmark
+from proctor.tasks.attempts import attempt_of, family, intended, latest
+from proctor.tasks.cancellation import listen
+from proctor.tasks.jobs import PartlyRefusedError, deploy, release, submit
+from proctor.tasks.plan import remaining
+from proctor.tasks.publish import publish_progress
+from proctor.tasks.records import EvaluationRun, record_jobs
+from proctor.tasks.states import end_of
+from proctor.tasks.verdict import Outcome
+from proctor.tasks.watch import Watcher
+
+
+async def submit_all(started: EvaluationRun, watcher: Watcher) -> None:
+    """Bring every job into being once, or find it again, and let the watcher follow them."""
+    newest = [latest(job, started.handles) for job in watcher.plan.jobs]
+    families = {family(job.name): job.attempt for job in newest}
+    earlier = [each for each in started.handles if attempt_of(each.name) < families.get(family(each.name), 0)]
+    for handle in sorted(earlier, key=lambda each: attempt_of(each.name)):
+        watcher.follow(handle)
+    if earlier:
+        await release(started.id, earlier)
+    await submit_jobs(started, newest, watcher)
+
+
+async def submit_jobs(started: EvaluationRun, jobs: list[JobSpec], watcher: Watcher) -> None:
+    """Submit these jobs; the steps of refused ones count as failed, in the service's own words."""
+    refused: Mapping[str, str] = {}
+    try:
+        execution = watcher.config.execution
+        answers = await submit(started, jobs, execution.type, execution.patience)
+        handles = [JobHandle.from_json(each) for each in answers]
+    except PartlyRefusedError as error:
+        handles, refused = error.accepted, error.refused
+    for handle in handles:
+        watcher.follow(handle)
+    for job in jobs:
+        if job.name in refused:
+            watcher.give_up([step.name for step in job.steps], refused[job.name])
+
+
+async def follow_all(started: EvaluationRun, watcher: Watcher) -> tuple[list[Outcome], bool]:
+    """See every benchmark to its end; also says whether the evaluation itself was cancelled meanwhile."""
+
+    async def start_again(handle: JobHandle, lost: tuple[str, ...]) -> None:
+        await restart(started, watcher, handle, lost)
+
+    done = asyncio.Event()
+    listening = asyncio.create_task(listen(started, watcher))
+    watching = asyncio.create_task(watcher.watch(start_again))
+    publishing = asyncio.create_task(publish_progress(started, watcher, done))
+    try:
+        outcomes = await run_all(started, watcher)
+        done.set()
+        await publishing
+        return outcomes, listening.done()
+    finally:
+        for background in (listening, watching, publishing):
+            background.cancel()
+        await asyncio.gather(listening, watching, publishing, return_exceptions=True)
+
+
+async def restart(started: EvaluationRun, watcher: Watcher, handle: JobHandle, steps: tuple[str, ...]) -> None:
+    """Start lost steps again as the next attempt of their job, unless they had all their attempts."""
+    execution = watcher.config.execution
+    if attempt_of(handle.name) >= execution.max_attempts:
+        watcher.give_up(steps, f"lost {execution.max_attempts} times, the last time: {watcher.words_of(steps[0])}")
+        return
+    job = next(each for each in watcher.plan.jobs if family(each.name) == family(handle.name))
+    following = remaining(latest(job, watcher.handles(job)), steps)
+    await record_jobs(started, [intended(following, execution.type)])
+    await release(started.id, [handle])
+    await submit_jobs(started, [following], watcher)
+
+
+async def run_all(started: EvaluationRun, watcher: Watcher) -> list[Outcome]:
+    """A subflow for each benchmark, all at once; each job is released when its benchmarks are in."""
+    running: dict[str, asyncio.Task[Outcome]] = {}
+    with (
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+        tags(records.BENCHMARK_TAG, records.evaluation_tag(started.id)),
+    ):
+        for job in watcher.plan.jobs:
+            for step in job.steps:
+                coroutine = run_benchmark(started, step, Path(job.output_dir), watcher)
+                running[step.name] = asyncio.create_task(coroutine)
+    await asyncio.gather(*(see_through(started, job, running, watcher) for job in watcher.plan.jobs))
+    return [each.result() for each in running.values()]
+
+
+async def see_through(
+    started: EvaluationRun, job: JobSpec, running: Mapping[str, asyncio.Task[Outcome]], watcher: Watcher
+) -> None:
+    """Say when the job's server answers; let the job go when all its benchmarks are in, but never one out of sight."""
+    deploying: asyncio.Task[Any] | None = None
+    if job.server and (handles := watcher.handles(job)):
+        waiting = deploy(started.id, job.server.served_model, handles[-1], return_state=True)
+        deploying = asyncio.create_task(end_of(waiting))
+    outcomes = [await running[step.name] for step in job.steps]
+    if deploying:
+        deploying.cancel()
+    handles = watcher.handles(job)
+    if handles and not any(outcome.ending == "unavailable" for outcome in outcomes):
+        await release(started.id, handles)

@@ -1,0 +1,156 @@
+"""From what a benchmark left to its result with provenance, and from those to the result of the evaluation.
+
+Reads files of the output folders; starts nothing and asks nobody.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from proctor.blocks.job import Step
+from proctor.configs.schema import EvaluationConfig
+from proctor.tasks.attempts import attempt_of
+from proctor.tasks.plan import Plan
+from proctor.tasks.results import (
+    BenchmarkResult,
+    EvaluationResult,
+    Provenance,
+    read_harness_versions,
+    read_metrics,
+    read_models_served,
+    read_packages,
+    read_params,
+    read_scores,
+)
+from proctor.tasks.sight import Sight
+from proctor.tasks.verdict import Outcome
+
+SCORE_FILE = "benchmark.json"
+"""In a step's output folder: its BenchmarkResult. Where it lies, the benchmark has been scored and is not again."""
+
+Isolation = Literal["container", "venv", "none"]
+STATES: Mapping[str, Literal["COMPLETED", "FAILED", "CANCELLED", "UNKNOWN"]] = {
+    "scored": "COMPLETED",
+    "failed": "FAILED",
+    "cancelled": "CANCELLED",
+    "unavailable": "UNKNOWN",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One step of a plan and where it is: what a result is made of."""
+
+    config: EvaluationConfig
+    plan: Plan
+    step: str
+    sight: Sight | None
+    commit: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """What the step left, on this machine."""
+        return Path(self.plan.output_dir) / self.step
+
+    @property
+    def planned(self) -> Step:
+        """The step as it was planned."""
+        return next(step for job in self.plan.jobs for step in job.steps if step.name == self.step)
+
+
+def isolation(execution: str) -> Isolation:
+    """What kept a benchmark apart from the machine it ran on."""
+    return "venv" if execution == "process" else "none" if execution == "simulated" else "container"
+
+
+def provenance(measured: Measured) -> Provenance:
+    """What the scores of this step depend on."""
+    benchmark, folder = measured.plan.benchmark(measured.step), measured.folder
+    kind = isolation(measured.config.execution.type)
+    digests = measured.sight.status.image_digests if measured.sight else {}
+    return Provenance(
+        isolation=kind,
+        image=benchmark.image if kind == "container" else None,
+        image_digest=digests.get(measured.step),
+        packages=read_packages(folder),
+        model=measured.plan.model,
+        models_served=read_models_served(folder),
+        endpoint=measured.planned.endpoint_url,
+        endpoint_type=benchmark.endpoint_type,
+        params=read_params(folder),
+        config_hash=measured.plan.config_hash,
+        proctor_version=version("proctor"),
+        harness_versions=read_harness_versions(folder),
+        git_commit=measured.commit,
+    )
+
+
+def score(measured: Measured) -> BenchmarkResult:
+    """The result of a step that ended well. Raises ResultError when its results.yml is missing or malformed."""
+    scores = read_scores(measured.folder)
+    requests, hits = read_metrics(measured.folder)
+    status = measured.sight.step(measured.step) if measured.sight else None
+    return BenchmarkResult(
+        benchmark=measured.plan.benchmark(measured.step).name,
+        step=measured.step,
+        state="COMPLETED",
+        scores=scores,
+        started=status.started if status else None,
+        ended=status.ended if status else None,
+        attempts=attempt_of(measured.sight.handle.name) if measured.sight else 1,
+        requests=requests,
+        cache_hits=hits,
+        output=str(measured.folder),
+        provenance=provenance(measured),
+    )
+
+
+def stored(folder: Path) -> BenchmarkResult | None:
+    """The result that an earlier look at this step wrote down, or None."""
+    try:
+        return BenchmarkResult.model_validate_json((folder / SCORE_FILE).read_text())
+    except (OSError, ValidationError):
+        return None
+
+
+def unscored(measured: Measured, outcome: Outcome) -> BenchmarkResult:
+    """The result of a step that has no scores, and why."""
+    status = measured.sight.step(measured.step) if measured.sight else None
+    return BenchmarkResult(
+        benchmark=outcome.benchmark,
+        step=measured.step,
+        state=STATES[outcome.ending],
+        message=outcome.reason,
+        started=status.started if status else None,
+        ended=status.ended if status else None,
+        attempts=attempt_of(measured.sight.handle.name) if measured.sight else 1,
+        output=str(measured.folder),
+    )
+
+
+def evaluation_result(
+    config: EvaluationConfig, plan: Plan, flow_run_id: str, started: datetime, benchmarks: Sequence[BenchmarkResult]
+) -> EvaluationResult:
+    """results.json: all benchmarks in the order of the config."""
+    return EvaluationResult(
+        evaluation=plan.evaluation,
+        flow_run_id=flow_run_id,
+        name=config.name or plan.model,
+        model=plan.model,
+        execution=config.execution.type,
+        started=started,
+        ended=datetime.now(UTC),
+        benchmarks=list(benchmarks),
+    )
+
+
+def headline(result: BenchmarkResult) -> str:
+    """A result as one line: its first scores."""
+    shown = [f"{each.name} {each.value:.4g}" for each in result.scores[:3]]
+    more = f" and {len(result.scores) - 3} more" if len(result.scores) > 3 else ""
+    return ", ".join(shown) + more

@@ -1,0 +1,30 @@
+"""The task that plans an evaluation."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
+
+from proctor.configs.errors import ConfigError
+from proctor.configs.schema import EvaluationConfig
+from proctor.tasks import plan as planner
+from proctor.tasks.plan import Plan
+from proctor.tasks.records import EvaluationRun
+
+
+def folder_of(config: EvaluationConfig, run: EvaluationRun) -> Path:
+    """The folder that this evaluation keeps, however often it is started again."""
+    return Path(planner.evaluation_folder(config, run.id, run.created))
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+async def plan(config: EvaluationConfig, run: EvaluationRun) -> Plan | State[Any]:
+    """What to run, from the config alone; the same for every engine of this evaluation. A mistake in it: Failed."""
+    try:
+        return await asyncio.to_thread(planner.plan, config, run.id, run.created)
+    except ConfigError as error:
+        return Failed(message=str(error))

@@ -1,0 +1,77 @@
+"""What is known about a job that somebody else runs: evidence and its age. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from proctor.blocks.job import JobHandle, JobState, JobStatus, StepStatus
+from proctor.blocks.stage_files import LOST
+
+LOCAL = ("local", "process", "simulated")
+"""Backends that may be asked several times a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A job as last seen, and when (on the monotonic clock) there was last evidence about each of its steps."""
+
+    handle: JobHandle
+    status: JobStatus = field(default_factory=lambda: JobStatus(JobState.PENDING))
+    seen: Mapping[str, float] = field(default_factory=dict)
+
+    def step(self, name: str) -> StepStatus:
+        """The last known status of one step."""
+        return self.status.steps.get(name, StepStatus(JobState.PENDING))
+
+    @property
+    def ended(self) -> bool:
+        """Whether every step has come to its end."""
+        return all(self.step(name).state.final for name in self.handle.steps)
+
+
+def first_sight(handle: JobHandle, now: float) -> Sight:
+    """What is known about a job right after its submission."""
+    return Sight(handle, seen={step: now for step in handle.steps})
+
+
+def look(sight: Sight, fresh: JobStatus, now: float) -> Sight:
+    """What is known after one more look: a step about which there is no evidence keeps its last known state."""
+    steps, seen = dict(sight.status.steps), dict(sight.seen)
+    for name in sight.handle.steps:
+        status = fresh.steps.get(name, StepStatus(JobState.UNKNOWN))
+        if status.state is not JobState.UNKNOWN and not sight.step(name).state.final:
+            steps[name], seen[name] = status, now
+    state = sight.status.state if fresh.state is JobState.UNKNOWN else fresh.state
+    known = replace(
+        fresh,
+        state=state,
+        steps=steps,
+        server=fresh.server or sight.status.server,
+        image_digests={**sight.status.image_digests, **fresh.image_digests},
+        observed=fresh.observed or sight.status.observed,
+    )
+    return Sight(sight.handle, known, seen)
+
+
+def out_of_sight(sight: Sight, now: float, patience: float) -> list[str]:
+    """The unfinished steps that nobody has seen for longer than `patience` seconds."""
+    return [
+        name
+        for name in sight.handle.steps
+        if not sight.step(name).state.final and now - sight.seen.get(name, now) > patience
+    ]
+
+
+def lost(status: StepStatus) -> bool:
+    """Whether a step ended without a word of its own, so that starting it again is right."""
+    return status.state is JobState.FAILED and status.exit_code is None and status.message.startswith(LOST)
+
+
+def lost_steps(sight: Sight) -> tuple[str, ...]:
+    """The steps of an ended job that may be started again; none while another of its steps goes on."""
+    return tuple(name for name in sight.handle.steps if lost(sight.step(name))) if sight.ended else ()
+
+
+def interval(backend: str, quiet: float) -> float:
+    """Seconds until the next look, `quiet` seconds after the last change: short jobs are seen at once, long ones cheap."""
+    low, high = (0.2, 2.0) if backend in LOCAL else (5.0, 30.0)
+    return min(high, max(low, quiet / 10))

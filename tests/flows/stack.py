@@ -1,0 +1,219 @@
+"""A real Prefect server and a real process worker for tests, on a free port of this machine, and what to ask them."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+import httpx
+import psutil
+
+PREFECT = str(Path(sys.executable).parent / "prefect")
+T = TypeVar("T")
+
+SET_UP = """
+import asyncio
+from prefect.client.orchestration import get_client
+from proctor.flows.deployments import set_up
+async def main():
+    async with get_client() as client:
+        await set_up(client)
+asyncio.run(main())
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(what: Callable[[], T], seconds: float = 30.0, pause: float = 0.1) -> T:
+    """The first true answer within that time; AssertionError otherwise."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = what()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"it did not happen within {seconds:g} s; last answer: {answer!r}"
+        time.sleep(pause)
+
+
+def end_tree(pid: int) -> None:
+    """End a process and what it started."""
+    try:
+        parent = psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return
+    family = [parent, *parent.children(recursive=True)]
+    for process in family:
+        process.kill()
+    psutil.wait_procs(family, timeout=10)
+
+
+@dataclass
+class Stack:
+    """Server, worker and the REST API between them and a test."""
+
+    home: Path
+    port: int = field(default_factory=free_port)
+    server: subprocess.Popen[bytes] | None = None
+    worker: subprocess.Popen[bytes] | None = None
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of everything that talks to this server."""
+        return {
+            **{key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "PROCTOR"))},
+            "PREFECT_HOME": str(self.home),
+            "PREFECT_API_URL": self.api,
+            "PREFECT_CLIENT_MAX_RETRIES": "10",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
+            "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
+            "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+            "PROCTOR_HOME": str(self.home / "proctor"),
+            "DO_NOT_TRACK": "1",
+        }
+
+    @property
+    def api(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api"
+
+    def start_server(self) -> None:
+        command = [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
+        self.server = self._start(command, "server.log")
+        wait_for(self.healthy, 90)
+
+    def start_worker(self) -> None:
+        self.worker = self._start([PREFECT, "worker", "start", "--pool", "proctor", "--name", "tests"], "worker.log")
+
+    def set_up(self) -> None:
+        subprocess.run([sys.executable, "-c", SET_UP], env=self.env, check=True, cwd=self.home)
+
+    def stop(self) -> None:
+        for process in (self.worker, self.server):
+            if process is not None:
+                end_tree(process.pid)
+                process.wait()
+
+    def kill_worker(self) -> None:
+        """Kill the worker alone; the engines that it started live on."""
+        assert self.worker
+        os.kill(self.worker.pid, signal.SIGKILL)
+        self.worker.wait()
+
+    def kill_server(self) -> None:
+        assert self.server
+        end_tree(self.server.pid)
+        self.server.wait()
+
+    def healthy(self) -> bool:
+        try:
+            return httpx.get(f"{self.api}/health", timeout=2).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def _start(self, command: list[str], log: str) -> subprocess.Popen[bytes]:
+        with (self.home / log).open("ab") as out:
+            return subprocess.Popen(
+                command, stdout=out, stderr=out, env=self.env, cwd=self.home, start_new_session=True
+            )
+
+    def get(self, path: str) -> Any:
+        """One answer of the REST API; again while the server is away."""
+
+        def once() -> Any:
+            try:
+                return httpx.get(f"{self.api}{path}", timeout=10).raise_for_status().json()
+            except httpx.HTTPError:
+                return None
+
+        return wait_for(once, 60)
+
+    def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        return httpx.post(f"{self.api}{path}", json=body, timeout=30)
+
+    def create(self, deployment: str, config: dict[str, Any]) -> httpx.Response:
+        """The answer to a request for a run of `evaluate`."""
+        found = self.get(f"/deployments/name/evaluate/{deployment}")
+        body = {"parameters": {"config": config}, "state": {"type": "SCHEDULED"}}
+        return self.post(f"/deployments/{found['id']}/create_flow_run", body)
+
+    def start(self, deployment: str, config: dict[str, Any]) -> "Run":
+        answer = self.create(deployment, config)
+        assert answer.status_code == 201, answer.text
+        return Run(self, answer.json()["id"])
+
+    def filter(self, path: str, **wanted: Any) -> list[Any]:
+        return list(self.post(path, wanted).raise_for_status().json())
+
+
+@dataclass(frozen=True)
+class Run:
+    """An evaluation, asked through the REST API."""
+
+    stack: Stack
+    flow_run_id: str
+
+    @property
+    def id(self) -> str:
+        return UUID(self.flow_run_id).hex[-8:]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        record: dict[str, Any] = self.stack.get(f"/flow_runs/{self.flow_run_id}")
+        return record
+
+    @property
+    def state(self) -> str:
+        return str(self.record["state_name"])
+
+    @property
+    def message(self) -> str:
+        return str(self.record["state"]["message"])
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        return dict(self.record["labels"])
+
+    @property
+    def engine(self) -> int | None:
+        """The pid of the process that drives it."""
+        label = str(self.labels.get("proctor.engine", ""))
+        return int(label.split()[1]) if label else None
+
+    @property
+    def folder(self) -> Path:
+        return Path(str(self.labels["proctor.output_dir"]))
+
+    def benchmarks(self) -> list[dict[str, Any]]:
+        """The runs of its benchmarks, oldest first."""
+        tags = {"all_": ["proctor:benchmark", f"evaluation:{self.id}"]}
+        found = self.stack.filter("/flow_runs/filter", flow_runs={"tags": tags})
+        return sorted(found, key=lambda each: str(each["created"]))
+
+    def states(self) -> dict[str, str]:
+        """The newest state of each benchmark, by its short name."""
+        return {str(each["name"]).rpartition(".")[2]: str(each["state_name"]) for each in self.benchmarks()}
+
+    def artifact(self, kind: str) -> Any:
+        found = self.stack.filter("/artifacts/latest/filter", artifacts={"key": {"any_": [f"{kind}-{self.id}"]}})
+        return found[0]["data"] if found else None
+
+    def cancel(self, flow_run_id: str | None = None) -> None:
+        body = {"state": {"type": "CANCELLING"}}
+        self.stack.post(f"/flow_runs/{flow_run_id or self.flow_run_id}/set_state", body).raise_for_status()
+
+    def until(self, *states: str, seconds: float = 60.0) -> str:
+        """Wait for one of these states; the answer is the state."""
+        wanted = states or ("Completed", "Failed", "Cancelled", "Unavailable")
+        return wait_for(lambda: self.state if self.state in wanted else "", seconds)
