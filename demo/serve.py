@@ -17,6 +17,9 @@ from xllamacpp import CommonParams, Server
 
 SLOTS = 4
 SLOT_CONTEXT = 4096
+LONGEST = 512
+"""Tokens of an answer to a request that sets no limit; small models ramble."""
+THREADS_HELP = "default: all cores but one, because threads that wait for one another crawl on a busy machine"
 
 
 def weights() -> Path:
@@ -33,7 +36,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--model-name", default="smollm2", help="the name that requests and /v1/models use")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 2)
+    parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) - 1), help=THREADS_HELP)
     parser.add_argument("--slots", type=int, default=SLOTS, help="requests answered at the same time")
     return parser.parse_args()
 
@@ -54,6 +57,7 @@ def main() -> None:
     params.hostnames = [args.host]
     params.port = args.port
     params.n_parallel = args.slots
+    params.n_predict = LONGEST
     params.n_ctx = args.slots * SLOT_CONTEXT
     params.cpuparams.n_threads = args.threads
     params.cpuparams_batch.n_threads = args.threads
