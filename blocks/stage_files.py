@@ -103,7 +103,7 @@ def ended(stage: Stage, started: datetime | None) -> StepStatus:
     """A step that wrote its own end."""
     code = stage.exit_code
     if code is None:
-        return StepStatus(JobState.FAILED, None, f"{LOST}stage.exit is damaged", started, stage.time)
+        return StepStatus(JobState.FAILED, None, LOST + (stage.words or "stage.exit is damaged"), started, stage.time)
     state = {0: JobState.COMPLETED, EXIT_INTERRUPTED: JobState.CANCELLED}.get(code, JobState.FAILED)
     words = stage.words or ("" if code == 0 else f"the harness ended with exit code {code}")
     return StepStatus(state, code, words, started, stage.time)

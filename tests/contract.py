@@ -253,13 +253,14 @@ class RunningContract(BackendContract):
 
     def test_a_murdered_step_is_lost_and_its_next_attempt_runs(self, setup: Setup) -> None:
         script = "(out / 'again').exists() or ((out / 'again').write_text(''), time.sleep(60))"
-        job = setup.job(setup.step("a.0", script))
+        job = setup.job(setup.step("a.0", script), setup.step("b.1"))
         (handle,) = setup.submit(job)
         setup.until(handle, lambda _: (setup.folder / "a.0" / "again").exists())
         setup.murder(handle, "a.0")
         status = setup.wait(handle)
         assert lost(status.steps["a.0"]), status
-        second = JobSpec(job.name[:-1] + "2", job.evaluation, job.output_dir, job.steps, attempt=2)
+        assert status.steps["b.1"].state is JobState.COMPLETED, "the next in line is not held up"
+        second = JobSpec(job.name[:-1] + "2", job.evaluation, job.output_dir, job.steps[:1], attempt=2)
         (handle,) = setup.submit(second)
         assert setup.wait(handle).state is JobState.COMPLETED
         assert setup.runs("a.0") == 2

@@ -1,1 +1,1 @@
-"""Proctor."""
+"""Docker containers."""

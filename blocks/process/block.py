@@ -11,13 +11,23 @@ from pathlib import Path
 from proctor.blocks.backend import Backend
 from proctor.blocks.errors import BackendError, RejectedError, ResultError
 from proctor.blocks.job import Container, JobHandle, JobSpec, JobState, JobStatus, ServerStatus, StepStatus
+from proctor.blocks.job_files import (
+    SERVER,
+    StepFiles,
+    forestall,
+    look_at_step,
+    server_script,
+    step_files,
+    step_script,
+    write_order,
+    write_step,
+)
+from proctor.blocks.log_tail import follow, last_lines
 from proctor.blocks.process import processes
 from proctor.blocks.process.environments import VERSIONS, default_cache, environment
-from proctor.blocks.process.files import SERVER, StepFiles, order_file, server_script, step_files, step_script
-from proctor.blocks.process.log_tail import follow, last_lines
 from proctor.blocks.process.render import render
 from proctor.blocks.secrets import resolve_env, runtime_names
-from proctor.blocks.stage_files import ALIVE, GONE, after_server_death, job_state, join, read_folder
+from proctor.blocks.stage_files import ALIVE, GONE, after_server_death, job_state, read_folder
 from proctor.blocks.stages import EXIT_INTERRUPTED, GRACE_SECONDS, step_marker
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import ProcessExecution
@@ -79,7 +89,7 @@ class ProcessBackend(Backend):
         for handle in handles:
             for name in [step] if step else [*handle.steps, SERVER]:
                 files = step_files(handle, name)
-                if forestall(files, handle.name, name):
+                if forestall(files, name):
                     continue
                 claims[step_marker(handle.name, name)] = files.claim
         if claims:
@@ -107,20 +117,11 @@ def variables_of(container: Container, where: str, place: Path) -> dict[str, str
 
 def prepare(job: JobSpec, ready_timeout: float) -> None:
     """Write the files of a job, all before its first process starts; no secret is among them."""
-    order_file(job).parent.mkdir(parents=True, exist_ok=True)
-    order_file(job).write_text("".join(f"{step.name}\n" for step in job.steps))
+    write_order(job)
     for step in job.steps:
-        write(step_files(job, step.name), step_script(job, step, ready_timeout), step.run_config)
+        write_step(step_files(job, step.name), step_script(job, step, ready_timeout), step.run_config)
     if job.server:
-        write(step_files(job, SERVER), server_script(job), "")
-
-
-def write(files: StepFiles, script: str, run_config: str) -> None:
-    """The script and the run config of one step, unless its process may already be reading them."""
-    files.script.parent.mkdir(parents=True, exist_ok=True)
-    if not files.claim.exists():
-        files.run_config.write_text(run_config)
-        files.script.write_text(script)
+        write_step(step_files(job, SERVER), server_script(job), "")
 
 
 def start(job: JobSpec, name: str, variables: Mapping[str, str]) -> None:
@@ -160,24 +161,9 @@ def require_free_port(port: int) -> None:
             ) from error
 
 
-def forestall(files: StepFiles, job: str, name: str) -> bool:
-    """Take the claim of a step that has not started, so that it never will; False when it has."""
-    if not files.folder.is_dir():
-        return True
-    files.claim.parent.mkdir(exist_ok=True)
-    try:
-        files.claim.mkdir()
-    except FileExistsError:
-        return False
-    if name != SERVER:
-        words = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {EXIT_INTERRUPTED} {job} cancelled before it started\n"
-        (files.folder / "stage.exit").write_text(words)
-    return True
-
-
 def look(handle: JobHandle) -> JobStatus:
     """How one job is doing."""
-    steps = {name: look_at_step(handle, name) for name in handle.steps}
+    steps = {name: witness(handle, name) for name in handle.steps}
     server, died = look_at_server(handle, steps)
     if died:
         running = [name for name, status in steps.items() if not status.state.final]
@@ -190,11 +176,10 @@ def look(handle: JobHandle) -> JobStatus:
     return JobStatus(job_state(steps.values()), steps, server, observed=datetime.now(UTC))
 
 
-def look_at_step(handle: JobHandle, name: str) -> StepStatus:
-    """How one step is doing, from its stage files and its wrapper's process."""
-    files = step_files(handle, name)
-    living = processes.alive(files.claim, step_marker(handle.name, name))
-    return join(read_folder(files.folder, handle.name), ALIVE if living else GONE)
+def witness(handle: JobHandle, name: str) -> StepStatus:
+    """How one step (or the server) is doing, from its stage files and its wrapper's process."""
+    living = processes.alive(step_files(handle, name).claim, step_marker(handle.name, name))
+    return look_at_step(handle, name, ALIVE if living else GONE)
 
 
 def look_at_server(handle: JobHandle, steps: Mapping[str, StepStatus]) -> tuple[ServerStatus | None, str]:
@@ -202,7 +187,7 @@ def look_at_server(handle: JobHandle, steps: Mapping[str, StepStatus]) -> tuple[
     files = step_files(handle, SERVER)
     if not files.script.exists():
         return None, ""
-    status = look_at_step(handle, SERVER)
+    status = witness(handle, SERVER)
     if status.state.final and status.exit_code != EXIT_INTERRUPTED:
         return ServerStatus(JobState.FAILED, status.message, "\n".join(last_lines(files.log, 20))), status.message
     answered = any((step_files(handle, name).folder / "server-models.json").exists() for name in steps)

@@ -3,7 +3,7 @@
 import shlex
 
 from proctor.blocks.job import Container, JobSpec
-from proctor.blocks.process.files import order_file, server_script, step_files, step_script
+from proctor.blocks.job_files import order_file, server_script, step_files, step_script
 from proctor.configs.execution_schema import ProcessExecution
 
 

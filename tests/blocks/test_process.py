@@ -9,10 +9,10 @@ import pytest
 from proctor.blocks.backend import Backend
 from proctor.blocks.errors import RejectedError
 from proctor.blocks.job import Container, EnvVar, JobHandle
+from proctor.blocks.job_files import SERVER, step_files
 from proctor.blocks.process import processes
 from proctor.blocks.process.block import ProcessBackend
 from proctor.blocks.process.environments import environment
-from proctor.blocks.process.files import SERVER, step_files
 from proctor.blocks.stages import step_marker
 from proctor.configs.execution_schema import ProcessExecution
 from tests.contract import RunningContract, Setup

@@ -1,0 +1,234 @@
+"""The Docker backend: jobs as containers that need nobody to watch them."""
+
+import os
+import shutil
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from proctor.blocks.backend import Backend
+from proctor.blocks.docker import containers
+from proctor.blocks.docker.engine import connect, engine_errors, ensure_image
+from proctor.blocks.docker.parse import digests, killed, out_of_memory, seen, server_status
+from proctor.blocks.docker.render import ContainerRequest, render, server_request, step_request
+from proctor.blocks.errors import BackendError, RejectedError, ResultError
+from proctor.blocks.job import EnvVar, JobHandle, JobSpec, JobState, JobStatus, ServerStatus, StepStatus
+from proctor.blocks.job_files import (
+    SERVER,
+    contained_script,
+    forestall,
+    look_at_step,
+    step_files,
+    write_order,
+    write_step,
+)
+from proctor.blocks.log_tail import last_lines
+from proctor.blocks.secrets import value_of
+from proctor.blocks.stage_files import after_server_death, job_state
+from proctor.blocks.stages import GRACE_SECONDS
+from proctor.configs.errors import ConfigError
+from proctor.configs.execution_schema import LocalExecution
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+LOG_LINES = 100_000
+"""As many last lines of a container's log are kept in harness.log."""
+
+
+class DockerBackend(Backend):
+    """Runs each step and server as a container of the Docker engine (or of Podman's, which speaks its API)."""
+
+    _block_type_name = "Proctor Docker Backend"
+    _block_type_slug = "proctor-docker"
+
+    execution: LocalExecution = LocalExecution()
+
+    def client(self) -> "DockerClient":
+        """The engine. Raises TransientError while it cannot be reached."""
+        return connect(self.execution.docker_host)
+
+    def render(self, job: JobSpec) -> str:
+        """The job as `docker run` command lines."""
+        return render(job, self.execution)
+
+    def submit(self, jobs: Sequence[JobSpec]) -> dict[str, JobHandle | BackendError]:
+        """Create and start every container that is not there yet."""
+        client = self.client()
+        there = self.listing(client, [job.name for job in jobs])
+        return {job.name: self.submit_one(client, job, there[job.name]) for job in jobs}
+
+    def submit_one(
+        self, client: "DockerClient", job: JobSpec, there: Mapping[str, Mapping[str, Any]]
+    ) -> JobHandle | BackendError:
+        """Start one job, or say why it cannot be. Raises TransientError when it may be tried again."""
+        requests = [request for request in self.requests(job) if not already_begun(job, request.step, there)]
+        try:
+            images = {containers.require_image(request) for request in requests}
+            found = {image: ensure_image(client, image, self.execution) for image in images}
+            values = {request.step: variables(request) for request in requests}
+            write_files(job, self.execution)
+            with engine_errors():
+                containers.create_all(client, requests, found, values)
+        except (RejectedError, ConfigError) as error:
+            with engine_errors():
+                containers.remove_all(client, containers.listing(client, [job.name])[job.name].values())
+            return error if isinstance(error, RejectedError) else RejectedError(str(error))
+        return JobHandle("local", job.name, job.evaluation, job.output_dir, tuple(step.name for step in job.steps))
+
+    def requests(self, job: JobSpec) -> list[ContainerRequest]:
+        """The containers of a job."""
+        owner = f"{os.getuid()}:{os.getgid()}"
+        steps = [step_request(job, step, self.execution, owner) for step in job.steps]
+        server = server_request(job, self.execution)
+        return [server, *steps] if server else steps
+
+    def listing(self, client: "DockerClient", jobs: Collection[str]) -> containers.Listing:
+        """The containers of these jobs."""
+        if not jobs:
+            return {}
+        with engine_errors():
+            return containers.listing(client, jobs)
+
+    def poll(self, handles: Collection[JobHandle]) -> dict[JobHandle, JobStatus]:
+        """One listing of the engine, joined with the stage files."""
+        client = self.client()
+        there = self.listing(client, {handle.name for handle in handles})
+        return {handle: look(client, handle, there[handle.name]) for handle in handles}
+
+    def logs(self, handle: JobHandle, step: str | None, *, follow: bool, tail: int) -> Iterator[str]:
+        """The container's log, or what was kept of it once the container is gone."""
+        client, name = self.client(), step or SERVER
+        entry = self.listing(client, {handle.name})[handle.name].get(name)
+        if entry is None:
+            yield from last_lines(step_files(handle, name).log, tail)
+            return
+        with engine_errors():
+            stream = client.api.logs(entry["Id"], stream=True, follow=follow, tail=tail)
+            yield from lines(stream)
+
+    def cancel(self, handles: Collection[JobHandle], step: str | None = None) -> dict[JobHandle, JobStatus]:
+        """Stop the containers (or one), keep their logs, and remove them."""
+        client = self.client()
+        there = self.listing(client, {handle.name for handle in handles})
+        ending: list[Mapping[str, Any]] = []
+        for handle in handles:
+            for name in [step] if step else [*handle.steps, SERVER]:
+                forestall(step_files(handle, name), name)
+            entries = there[handle.name]
+            ending += [entry for name, entry in entries.items() if step in {None, name}]
+        with engine_errors():
+            containers.stop_all(client, ending, GRACE_SECONDS + 3)
+        status = self.poll(handles)
+        for handle in handles:
+            for name, entry in there[handle.name].items():
+                if step in {None, name}:
+                    self.keep_log(client, handle, name, entry)
+        with engine_errors():
+            containers.remove_all(client, ending)
+        return status
+
+    def keep_log(self, client: "DockerClient", handle: JobHandle, name: str, entry: Mapping[str, Any]) -> None:
+        """Write what a container printed to its step's harness.log."""
+        files = step_files(handle, name)
+        files.folder.mkdir(parents=True, exist_ok=True)
+        with engine_errors():
+            files.log.write_bytes(client.api.logs(entry["Id"], tail=LOG_LINES))
+
+    def fetch(self, handle: JobHandle, step: str, dest: Path) -> Path:
+        """The step's folder, which the container wrote on this machine, with its log."""
+        folder = step_files(handle, step).folder
+        if not folder.is_dir():
+            raise ResultError(f"{step}: its output folder {folder} is gone")
+        client = self.client()
+        entry = self.listing(client, {handle.name})[handle.name].get(step)
+        if entry is not None:
+            self.keep_log(client, handle, step, entry)
+        target = dest / step
+        if target.resolve() != folder.resolve():
+            shutil.copytree(folder, target, dirs_exist_ok=True)
+        return target
+
+
+def already_begun(job: JobSpec, step: str, there: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a container need not be asked for: it runs, or its step has begun before and its container is gone."""
+    entry = there.get(step)
+    if entry is not None:
+        return entry.get("State") != "created"
+    return step_files(job, step).claim.exists()
+
+
+def variables(request: ContainerRequest) -> dict[str, str]:
+    """The environment of a container; `runtime` variables are those of the machine where Docker's client runs."""
+    found = {}
+    for variable in request.env:
+        source = EnvVar(variable.name, "host", variable.value) if variable.source == "runtime" else variable
+        found[variable.name] = value_of(source, request.step)
+    return found
+
+
+def write_files(job: JobSpec, execution: LocalExecution) -> None:
+    """What the containers read, written before the first of them starts; no secret is among it."""
+    write_order(job)
+    for step in job.steps:
+        script = contained_script(job, step, execution.endpoint_readiness_timeout)
+        write_step(step_files(job, step.name), script, step.run_config)
+    if job.server:
+        step_files(job, SERVER).folder.mkdir(parents=True, exist_ok=True)
+
+
+def look(client: "DockerClient", handle: JobHandle, there: Mapping[str, Mapping[str, Any]]) -> JobStatus:
+    """How one job is doing."""
+    steps = {name: look_at(client, handle, name, there.get(name)) for name in handle.steps}
+    server = look_at_server(client, handle, there, steps)
+    if server and server.state is JobState.FAILED:
+        left = [there[name] for name, status in steps.items() if not status.state.final and name in there]
+        with engine_errors():
+            containers.stop_all(client, left, 5)
+        steps = {name: look_at(client, handle, name, there.get(name), ended=True) for name in handle.steps}
+        steps = {name: after_server_death(status, server.message) for name, status in steps.items()}
+    state = job_state(steps.values()) if steps else JobState.UNKNOWN
+    return JobStatus(state, steps, server, image_digests=digests(there), observed=datetime.now(UTC))
+
+
+def look_at(
+    client: "DockerClient", handle: JobHandle, name: str, entry: Mapping[str, Any] | None, *, ended: bool = False
+) -> StepStatus:
+    """How one step is doing; the engine is asked why only where a container was killed."""
+    reason = ""
+    if killed(entry) and entry is not None and not (step_files(handle, name).folder / "stage.exit").exists():
+        with engine_errors():
+            reason = out_of_memory(client.api.inspect_container(entry["Id"]))
+    if ended and entry is not None and entry.get("State") == "created":
+        forestall(step_files(handle, name), name)
+    return look_at_step(handle, name, seen(entry, reason))
+
+
+def look_at_server(
+    client: "DockerClient",
+    handle: JobHandle,
+    there: Mapping[str, Mapping[str, Any]],
+    steps: Mapping[str, StepStatus],
+) -> ServerStatus | None:
+    """How the server is doing, with its last lines when it died; None for a job without one."""
+    if not step_files(handle, SERVER).folder.is_dir():
+        return None
+    entry = there.get(SERVER)
+    answered = any((step_files(handle, name).folder / "server-models.json").exists() for name in steps)
+    status = server_status(entry, "", answered=answered)
+    if status.state is not JobState.FAILED or entry is None:
+        return status
+    with engine_errors():
+        tail = client.api.logs(entry["Id"], tail=20).decode(errors="replace")
+    return server_status(entry, tail, answered=answered)
+
+
+def lines(stream: Iterator[bytes]) -> Iterator[str]:
+    """A stream of chunks as lines."""
+    rest = b""
+    for chunk in stream:
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from (line.decode(errors="replace").rstrip("\r") for line in whole)
+    if rest:
+        yield rest.decode(errors="replace")

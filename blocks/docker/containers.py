@@ -1,0 +1,143 @@
+"""Creating, starting, listing and ending containers; every call that acts on the engine."""
+
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from proctor.blocks.docker.parse import by_step
+from proctor.blocks.docker.render import IMAGE_LABEL, JOB_LABEL, ContainerRequest
+from proctor.blocks.errors import RejectedError
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.types import DeviceRequest
+
+WORKERS = 8
+Listing = dict[str, dict[str, Mapping[str, Any]]]
+"""Containers by job name and step, as the engine lists them."""
+
+
+def listing(client: "DockerClient", jobs: Collection[str]) -> Listing:
+    """The containers of these jobs, in one call for any number of jobs."""
+    wanted = f"{JOB_LABEL}={next(iter(jobs))}" if len(jobs) == 1 else JOB_LABEL
+    found: dict[str, list[Mapping[str, Any]]] = {job: [] for job in jobs}
+    for entry in client.api.containers(all=True, filters={"label": [wanted]}):
+        found.get(entry["Labels"][JOB_LABEL], []).append(entry)
+    return {job: by_step(entries) for job, entries in found.items()}
+
+
+def create(client: "DockerClient", request: ContainerRequest, digest: str, variables: Mapping[str, str]) -> str:
+    """Create one container, or adopt the one that has its name; the answer is its id."""
+    from docker.errors import APIError  # noqa: PLC0415 (only where containers run)
+    from docker.types import Mount, Ulimit  # noqa: PLC0415
+
+    arguments: dict[str, Any] = {
+        **request.options,
+        "name": request.name,
+        "command": list(request.command) if request.command else None,
+        "entrypoint": list(request.entrypoint) if request.entrypoint else None,
+        "environment": dict(variables),
+        "mounts": [Mount(each.target, each.source, type="bind", read_only=each.read_only) for each in request.mounts],
+        "labels": {**request.labels, IMAGE_LABEL: digest},
+        "device_requests": device_requests(client, request),
+        "ulimits": [Ulimit(name=name, soft=soft, hard=hard) for name, soft, hard in request.ulimits],
+        "detach": True,
+    }
+    joins = request.network.startswith("container:") or request.network == "host"
+    arguments["network_mode" if joins else "network"] = request.network
+    try:
+        return str(client.containers.create(request.image, **arguments).id)
+    except APIError as error:
+        if error.response is not None and error.response.status_code == 409:
+            return str(client.containers.get(request.name).id)
+        raise
+
+
+def device_requests(client: "DockerClient", request: ContainerRequest) -> "list[DeviceRequest] | None":
+    """GPUs in the SDK's words: all, a number, or `device=0,1`; `available` means all where the engine has any."""
+    from docker.types import DeviceRequest  # noqa: PLC0415
+
+    wanted = request.gpus
+    if wanted is None or (wanted == "available" and "nvidia" not in (client.info().get("Runtimes") or {})):
+        return None
+    if wanted.startswith(("device=", '"device=')):
+        ids = wanted.strip('"').removeprefix("device=").split(",")
+        return [DeviceRequest(driver="nvidia", device_ids=ids, capabilities=[["gpu"]])]
+    count = int(wanted) if wanted.isdigit() else -1
+    return [DeviceRequest(count=count, capabilities=[["gpu"]])]
+
+
+def start(client: "DockerClient", container: str) -> None:
+    """Start a container; one that runs or has ended already is left alone by the engine.
+
+    A step whose server died before it could join its network stays as created: its server's end is told instead.
+    """
+    from docker.errors import APIError  # noqa: PLC0415
+
+    try:
+        client.api.start(container)
+    except APIError as error:
+        if "cannot join network of a non running container" not in str(error.explanation):
+            raise
+
+
+def stop_all(client: "DockerClient", entries: Collection[Mapping[str, Any]], grace: int) -> None:
+    """Stop containers all at once (TERM, after `grace` seconds KILL); those that do not run or are gone are fine."""
+    from docker.errors import APIError  # noqa: PLC0415
+
+    def one(entry: Mapping[str, Any]) -> None:
+        with suppressed(APIError, "No such container"):
+            if entry.get("State") in {"running", "paused", "restarting"}:
+                client.api.stop(entry["Id"], timeout=grace)
+
+    with ThreadPoolExecutor(WORKERS * 2) as pool:
+        list(pool.map(one, entries))
+
+
+def remove_all(client: "DockerClient", entries: Collection[Mapping[str, Any]]) -> None:
+    """Remove containers and their anonymous volumes; those that are gone are fine."""
+    from docker.errors import APIError  # noqa: PLC0415
+
+    def one(entry: Mapping[str, Any]) -> None:
+        with suppressed(APIError, "No such container", "already in progress"):
+            client.api.remove_container(entry["Id"], force=True, v=True)
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(one, entries))
+
+
+@contextmanager
+def suppressed(kind: type[Exception], *words: str) -> Iterator[None]:
+    """Let errors pass that say one of these things."""
+    try:
+        yield
+    except kind as error:
+        if not any(each in str(error) for each in words):
+            raise
+
+
+def create_all(
+    client: "DockerClient",
+    requests: Collection[ContainerRequest],
+    digests: Mapping[str, str],
+    variables: Mapping[str, Mapping[str, str]],
+) -> None:
+    """Bring every container of a job up: the server first, whose network the others join, then the steps at once."""
+
+    def one(request: ContainerRequest) -> None:
+        start(client, create(client, request, digests[request.image], variables[request.step]))
+
+    ordered = sorted(requests, key=lambda request: request.network.startswith("container:"))
+    first = [request for request in ordered if any(each.network == f"container:{request.name}" for each in ordered)]
+    for request in first:
+        one(request)
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(one, [request for request in ordered if request not in first]))
+
+
+def require_image(request: ContainerRequest) -> str:
+    """The image of a request. Raises RejectedError when its step names none."""
+    if not request.image:
+        raise RejectedError(f"{request.step}: it has no container image")
+    return request.image

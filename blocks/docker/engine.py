@@ -1,0 +1,134 @@
+"""The Docker engine: the client, images, and its errors in our words."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from proctor.blocks.docker.parse import image_digest
+from proctor.blocks.errors import BackendError, RejectedError, TransientError
+from proctor.configs.execution_schema import LocalExecution
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+TIMEOUT = 60
+"""Seconds for one answer of the engine; pulls and log streams have their own pace."""
+
+
+@cache
+def connect(docker_host: str | None) -> "DockerClient":
+    """A client of the engine, kept for this process. Raises TransientError in words that say what to do."""
+    import docker  # noqa: PLC0415 (only where containers run)
+    from docker.errors import DockerException  # noqa: PLC0415
+
+    address = docker_host or os.environ.get("DOCKER_HOST")
+    try:
+        options: dict[str, Any] = {"base_url": address, "timeout": TIMEOUT, "max_pool_size": 16}
+        if address and address.startswith("ssh://"):
+            options["use_ssh_client"] = True
+        return docker.DockerClient(**options) if address else docker.from_env(timeout=TIMEOUT, max_pool_size=16)
+    except DockerException as error:
+        raise TransientError(unreachable(str(error), address)) from None
+
+
+def unreachable(text: str, address: str | None) -> str:
+    """Why the engine cannot be asked, and what to do about it."""
+    where = address or "this machine"
+    if "Permission denied" in text or "PermissionError" in text:
+        return (
+            "the Docker engine refuses this user: run `sudo usermod -aG docker $USER`, then log in again "
+            "(or `newgrp docker`)"
+        )
+    if "No such file" in text or "FileNotFoundError" in text or "refused" in text:
+        return f"no Docker engine answers on {where}: start it (`sudo systemctl start docker`), or set DOCKER_HOST"
+    return f"the Docker engine on {where} cannot be reached: {text}"
+
+
+@contextmanager
+def engine_errors() -> Iterator[None]:
+    """Turn the SDK's errors into ours: what the engine refused, and what it could not answer."""
+    from docker.errors import APIError, DockerException  # noqa: PLC0415
+    from requests.exceptions import RequestException  # noqa: PLC0415
+
+    try:
+        yield
+    except APIError as error:
+        raise told(
+            error.explanation or str(error), error.response.status_code if error.response is not None else 500
+        ) from None
+    except RequestException as error:
+        raise TransientError(unreachable(str(error), None)) from None
+    except DockerException as error:
+        raise TransientError(unreachable(str(error), None)) from None
+
+
+def told(explanation: Any, status: int) -> BackendError:
+    """An answer of the engine that is no success."""
+    text = str(explanation).strip()
+    hints = {
+        "could not select device driver": "install nvidia-container-toolkit and restart Docker, or leave GPUs out",
+        "manifest unknown": "check the image's name and digest",
+        "pull access denied": "check the image's name, or give execution.registry_auth",
+        "unauthorized": "give execution.registry_auth, the name of a Prefect Secret block with username and password",
+        "No such image": "pull it first, or set execution.pull to missing",
+    }
+    hint = next((f"; {advice}" for words, advice in hints.items() if words.lower() in text.lower()), "")
+    if status in {409, 423, 502, 503, 504}:
+        return TransientError(f"the Docker engine is busy: {text}")
+    return RejectedError(f"the Docker engine refused: {text}{hint}")
+
+
+def is_local(client: "DockerClient") -> bool:
+    """Whether the engine sees the folders of this machine: its socket is here, or it has this machine's name."""
+    address = str(client.api.base_url)
+    if "unix" in address or "docker://localhost" in address:
+        return not address.startswith("http+docker://ssh")
+    return not address.startswith("http+docker://ssh") and client.info().get("Name") == socket.gethostname()
+
+
+def ensure_image(client: "DockerClient", image: str, execution: LocalExecution) -> str:
+    """Make sure that an image is there, as `execution.pull` says; the answer is its digest. Raises RejectedError."""
+    from docker.errors import ImageNotFound  # noqa: PLC0415
+
+    with engine_errors():
+        if execution.pull == "always":
+            pull(client, image, execution)
+        try:
+            return image_digest(client.api.inspect_image(image))
+        except ImageNotFound:
+            if execution.pull == "never":
+                raise RejectedError(f"image {image} is not here, and execution.pull is never") from None
+        pull(client, image, execution)
+        return image_digest(client.api.inspect_image(image))
+
+
+def pull(client: "DockerClient", image: str, execution: LocalExecution) -> None:
+    """Pull one image, with the credentials of the named Secret block."""
+    auth = registry_auth(execution.registry_auth) if execution.registry_auth else None
+    repository, tag = (image, None) if "@" in image else split_tag(image)
+    for line in client.api.pull(repository, tag=tag, stream=True, decode=True, auth_config=auth):
+        if "error" in line:
+            raise told(line["error"], 500)
+
+
+def split_tag(image: str) -> tuple[str, str]:
+    """Repository and tag; `latest` when there is none."""
+    repository, colon, tag = image.rpartition(":")
+    return (repository, tag) if colon and "/" not in tag else (image, "latest")
+
+
+def registry_auth(block: str) -> dict[str, str]:
+    """User name and password from a Prefect Secret block that holds them as JSON."""
+    from prefect.blocks.system import Secret  # noqa: PLC0415
+
+    try:
+        value: Any = Secret.load(block, _sync=True).get()  # type: ignore[call-arg,union-attr]
+        content = json.loads(value) if isinstance(value, str) else value
+        return {"username": content["username"], "password": content["password"]}
+    except (ValueError, KeyError, TypeError):
+        message = f"execution.registry_auth: there is no Prefect Secret block {block!r} with username and password"
+        raise RejectedError(message) from None
