@@ -107,6 +107,7 @@ class SlurmExecution(BaseExecution):
     username: str | None = Field(None, description="Default: the SSH config's.")
     ssh_key_path: str | None = Field(None, description="Private key; default: the SSH config's or the agent's.")
     ssh_control_path: str | None = Field(None, description="An existing OpenSSH control socket to go through.")
+    ssh_config: str | None = Field(None, description="An SSH config file instead of ~/.ssh/config and the system's.")
     account: str | None = None
     partition: str | None = None
     qos: str | None = None

@@ -5,6 +5,8 @@ from typing import NoReturn
 
 import pytest
 
+pytest_plugins = ["tests.cluster"]
+
 REQUIRE_LIVE = os.environ.get("PROCTOR_REQUIRE_LIVE") == "1"
 
 

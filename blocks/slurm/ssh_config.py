@@ -1,0 +1,118 @@
+"""What the user's SSH configuration says about a host, as OpenSSH itself reads it."""
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import paramiko
+
+from proctor.configs.errors import ConfigError
+
+LISTS = {"identityfile", "userknownhostsfile", "globalknownhostsfile", "certificatefile"}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where and as whom to log in."""
+
+    hostname: str
+    """The address that is connected to."""
+    port: int
+    user: str
+    known_as: str
+    """The name under which the host key is kept."""
+    keys: tuple[str, ...]
+    known_hosts: tuple[str, ...]
+    proxy_command: str | None = None
+    proxy_jump: str | None = None
+    agent: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """The part of an `execution:` section that says how to reach the cluster; one connection for each."""
+
+    hostname: str
+    username: str | None = None
+    key: str | None = None
+    control_path: str | None = None
+    config: str | None = None
+    """An SSH config file instead of the user's and the system's."""
+
+
+def place(login: Login) -> Place:
+    """The place of a login, from the SSH configuration and from what was given explicitly, which wins."""
+    found = options(login.hostname, login.config)
+    explicit = (str(Path(login.key).expanduser()),) if login.key else ()
+    if explicit and not Path(explicit[0]).is_file():
+        raise ConfigError(f"execution.ssh_key_path: there is no file {login.key}")
+    hostname = one(found, "hostname", login.hostname)
+    return Place(
+        hostname=hostname,
+        port=int(one(found, "port", "22")),
+        user=login.username or one(found, "user", ""),
+        known_as=one(found, "hostkeyalias", hostname),
+        keys=explicit or existing(found.get("identityfile", [])),
+        known_hosts=existing([*found.get("userknownhostsfile", []), *found.get("globalknownhostsfile", [])]),
+        proxy_command=real(one(found, "proxycommand", "none")),
+        proxy_jump=real(one(found, "proxyjump", "none")),
+        agent=one(found, "identitiesonly", "no") != "yes" and not explicit,
+    )
+
+
+def options(host: str, config: str | None) -> dict[str, list[str]]:
+    """Every option that applies to a host, in lower case, with its values."""
+    if shutil.which("ssh") is None:
+        return without_openssh(host, config)
+    chosen = ["-F", config] if config else []
+    done = subprocess.run(
+        ["ssh", *chosen, "-G", "--", host],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+        stdin=subprocess.DEVNULL,
+    )
+    if done.returncode:
+        raise ConfigError(f"execution.hostname: ssh cannot read its configuration for {host!r}: {done.stderr.strip()}")
+    found: dict[str, list[str]] = {}
+    for line in done.stdout.splitlines():
+        name, _, value = line.partition(" ")
+        found.setdefault(name.lower(), []).extend(value.split() if name.endswith("knownhostsfile") else [value])
+    return found
+
+
+def without_openssh(host: str, config: str | None) -> dict[str, list[str]]:
+    """The same from the config file alone, where OpenSSH is not installed."""
+    path = Path(config or "~/.ssh/config").expanduser()
+    parsed = paramiko.SSHConfig.from_path(str(path)) if path.is_file() else paramiko.SSHConfig()
+    looked_up: dict[str, Any] = dict(parsed.lookup(host))
+    found = {name: as_list(name, value) for name, value in looked_up.items()}
+    found.setdefault("userknownhostsfile", ["~/.ssh/known_hosts"])
+    found.setdefault("identityfile", ["~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa"])
+    return found
+
+
+def as_list(name: str, value: Any) -> list[str]:
+    """The values of an option that paramiko read."""
+    if isinstance(value, list):
+        return [str(each) for each in value]
+    return str(value).split() if name in LISTS else [str(value)]
+
+
+def one(found: dict[str, list[str]], name: str, default: str) -> str:
+    """The first value of an option."""
+    return (found.get(name) or [default])[0]
+
+
+def real(value: str) -> str | None:
+    """An option that `none` switches off."""
+    return None if value.lower() == "none" else value
+
+
+def existing(paths: list[str]) -> tuple[str, ...]:
+    """The files among these paths."""
+    found = (Path(path).expanduser() for path in paths)
+    return tuple(str(path) for path in found if path.is_file())

@@ -1,0 +1,90 @@
+"""The test cluster that scripts/start-slurm and scripts/start-sshd bring up, as tests use it."""
+
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from proctor.configs.execution_schema import SlurmExecution
+from tests.conftest import unavailable
+
+STATE = Path(os.environ.get("PROCTOR_TEST_STATE", "/var/lib/proctor-test"))
+SSHD = STATE / "sshd"
+SLURM = STATE / "slurm"
+USER = "proctor"
+SSH_PORT = 2222
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+
+
+@cache
+def why_not() -> str:
+    """Why there is no cluster here; empty when there is one."""
+    if os.geteuid() != 0:
+        return "the test cluster needs root"
+    for script in ("start-slurm", "start-sshd"):
+        done = subprocess.run([SCRIPTS / script], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        if done.returncode:
+            return f"scripts/{script} failed: {done.stderr.strip()[-300:]}"
+    return ""
+
+
+@pytest.fixture(scope="session")
+def cluster_home() -> Path:
+    """The home of the cluster's user; skips the test where no cluster can run."""
+    if reason := why_not():
+        unavailable(reason)
+    return Path(f"~{USER}").expanduser()
+
+
+@pytest.fixture
+def shared(cluster_home: Path) -> Iterator[Path]:
+    """A folder of this test on the cluster's shared file system."""
+    folder = cluster_home / "tests" / uuid.uuid4().hex[:8]
+    as_user("mkdir", "-p", str(folder))
+    yield folder
+    subprocess.run(["rm", "-rf", folder], check=False)
+
+
+def as_user(*argv: str) -> str:
+    """Run a command on the cluster as its user, without SSH."""
+    done = subprocess.run(["runuser", "-u", USER, "--", *argv], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def execution(**changes: object) -> SlurmExecution:
+    """A section for the test cluster."""
+    values: dict[str, object] = {
+        "hostname": "cluster",
+        "ssh_config": str(SSHD / "ssh_config"),
+        "account": "eval",
+        "partition": "gpu",
+        "container_runtime": "none",
+        "walltime": 600,
+        "endpoint_readiness_timeout": 30,
+        "output_dir": f"/home/{USER}/results",
+    }
+    return SlurmExecution.model_validate(values | changes)
+
+
+def ssh_config(folder: Path, port: int, **options: str) -> str:
+    """An SSH config file whose host `cluster` is at another port."""
+    known = folder / "known_hosts"
+    key = (SSHD / "host_key.pub").read_text().split()
+    known.write_text(f"[127.0.0.1]:{port} {key[0]} {key[1]}\n")
+    values = {
+        "HostName": "127.0.0.1",
+        "Port": str(port),
+        "User": USER,
+        "IdentityFile": str(SSHD / "client_key"),
+        "IdentitiesOnly": "yes",
+        "UserKnownHostsFile": str(known),
+        **options,
+    }
+    path = folder / "ssh_config"
+    path.write_text("Host cluster\n" + "".join(f"  {name} {value}\n" for name, value in values.items()))
+    return str(path)
