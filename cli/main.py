@@ -9,6 +9,7 @@ from proctor.cli.lazy import Lazy, LazyGroup
 from proctor.configs.errors import ConfigError
 
 COMMANDS = {
+    "run": Lazy("proctor.cli.run", "run", "Measure a model as a config says, or only show it with --dry-run."),
     "ls": Lazy("proctor.cli.ls", "ls", "What there is: `ls tasks`."),
 }
 """Every command; a new one is a file and a line here."""

@@ -150,6 +150,7 @@ class LeptonExecution(BaseExecution):
     shared_memory_size: int | None = Field(None, ge=0, description="MiB of /dev/shm.")
     priority: str | None = None
     endpoint_resource_shape: str | None = Field(None, description="Shape of the model server; default: resource_shape.")
+    endpoint_node_group: str | None = Field(None, description="Node group of the model server; default: node_group.")
 
 
 class SimulatedExecution(BaseExecution):

@@ -1,129 +1,144 @@
-"""From a file and the overrides of the command line to a validated config."""
+"""From a file and the overrides of a command line to a validated config."""
 
-import difflib
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import yaml
+from urllib.parse import urlsplit
 
 from proctor.configs.aliases import apply_aliases
-from proctor.configs.compose import compose, find_file, read_text
+from proctor.configs.compose import compose, is_group
 from proctor.configs.errors import ConfigError
-from proctor.configs.mistakes import validated
+from proctor.configs.interpolation import Unresolved, first_missing, resolve_interpolations
+from proctor.configs.mistakes import Mistake, check_run_keys, validated
+from proctor.configs.overrides import Override, apply, keep_tasks, parse_override
 from proctor.configs.schema import EvaluationConfig
+from proctor.configs.source import KeyPath, Source, dotted, find_config
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A config that was read, with what its author should know."""
+
+    config: EvaluationConfig
+    path: Path
+    """The user's file."""
+    notes: tuple[str, ...]
+    """Keys that are understood and change nothing here."""
+
+
+@dataclass(slots=True)
+class Origins:
+    """Where values come from, for error messages."""
+
+    source: Source
+    original: dict[KeyPath, KeyPath] = field(default_factory=dict)
+    overrides: dict[KeyPath, str] = field(default_factory=dict)
+
+    def place(self, path: KeyPath) -> str:
+        """`FILE:LINE: ` of the nearest key there is, or the override that set the value."""
+        for length in range(len(path), 0, -1):
+            near = path[:length]
+            if near in self.overrides:
+                return f"-o {self.overrides[near]}: "
+            line = self.source.line(self.written(near))
+            if line is not None:
+                return f"{self.source.shown}:{line}: "
+        return f"{self.source.shown}: "
+
+    def written(self, path: KeyPath) -> KeyPath:
+        """A path as it stands in the file."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.original:
+                return (*self.original[path[:length]], *path[length:])
+        return path
 
 
 def load(
-    config_dir: str, config_name: str, overrides: Sequence[str] = (), benchmarks: Sequence[str] = ()
+    config_dir: str | Path | None, config_name: str, overrides: Sequence[str] = (), benchmarks: Sequence[str] = ()
 ) -> EvaluationConfig:
-    """The config of an evaluation: composed, with aliases resolved, validated, filtered to `benchmarks` when given.
+    """The config of an evaluation: composed, our spellings only, filtered to `benchmarks` when given, validated.
 
     Relative paths in it are relative to the current folder. Raises ConfigError, one sentence, for any mistake in it.
     """
-    path = find_file(config_dir, config_name)
-    text = read_text(path)
-    general, of_tasks = split_overrides(overrides)
-    tree = apply_aliases(plain(compose(path, text, general), path))
-    override_tasks(tree, of_tasks)
-    filter_tasks(tree, benchmarks)
-    tree["base_dir"] = tree.get("base_dir") or str(Path.cwd())
-    return validated(EvaluationConfig, tree, path, text)
+    return read_config(config_dir, config_name, overrides, benchmarks).config
 
 
-def plain(composed: Any, path: Path) -> dict[str, Any]:
-    """A composed config as plain values, with its interpolations resolved. Raises ConfigError."""
-    from omegaconf import OmegaConf  # noqa: PLC0415 (with Hydra, only where a config is read)
-    from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException  # noqa: PLC0415
-
+def read_config(
+    config_dir: str | Path | None, config_name: str, overrides: Sequence[str] = (), benchmarks: Sequence[str] = ()
+) -> Loaded:
+    """The same as `load`, with the notes. Raises ConfigError."""
+    source = find_config(config_dir, config_name)
+    changes = [parse_override(text) for text in overrides]
+    choices = [(each.path[0], group_choice(each)) for each in changes if is_choice(each, source)]
+    tree = compose(source, choices)
+    renamed = apply_aliases(tree)
+    origins = Origins(source, renamed.original)
+    with_types(tree)
+    for change in changes:
+        if not is_choice(change, source):
+            origins.overrides[apply(tree, change)] = change.text
+    keep_tasks(tree, benchmarks)
     try:
-        missing = sorted(OmegaConf.missing_keys(composed))
-        tree = OmegaConf.to_container(composed, resolve=True)
-    except InterpolationKeyError as error:
-        raise ConfigError(f"{path}: {error.full_key}: {first_line(error)}") from error
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{path}: {error.full_key or 'an interpolation'}: {first_line(error)}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{path}: interpolations refer to each other in a circle") from error
-    if missing:
-        raise ConfigError(f"{path}: {missing[0]} is missing (???); give it in the file or with -o {missing[0]}=VALUE")
-    return {str(key): value for key, value in tree.items()} if isinstance(tree, dict) else {}
+        config = checked(tree, origins)
+    except Mistake as mistake:
+        raise ConfigError(f"{origins.place(mistake.path)}{mistake}") from None
+    return Loaded(config, source.path, tuple(renamed.notes))
 
 
-def first_line(error: Exception) -> str:
-    """The first line of a message."""
-    return str(error).strip().splitlines()[0]
+def is_choice(change: Override, source: Source) -> bool:
+    """Whether an override chooses a group file: `deployment=vllm`, `~deployment`."""
+    plain = change.value is None or isinstance(change.value, str)
+    return len(change.path) == 1 and plain and is_group(change.path[0], source)
 
 
-def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The overrides that name a benchmark (`evaluation.tasks.mmlu.x=1`) apart from all others."""
-    general: list[str] = []
-    of_tasks: list[str] = []
-    for override in overrides:
-        key = override.lstrip("+~").partition("=")[0]
-        named = (
-            key.startswith("evaluation.tasks.") and not key.removeprefix("evaluation.tasks.").split(".")[0].isdigit()
+def group_choice(change: Override) -> str | None:
+    """The chosen file's name; None for none at all."""
+    return change.value if isinstance(change.value, str) else None
+
+
+def with_types(tree: dict[str, Any]) -> None:
+    """A config that does not say so runs on this machine and deploys nothing."""
+    for name, usual in (("execution", "local"), ("deployment", "none")):
+        if tree.get(name) is None:
+            tree[name] = {}
+        section = tree[name]
+        if isinstance(section, dict) and (name == "execution" or not section):
+            section.setdefault("type", usual)
+
+
+def checked(tree: dict[str, Any], origins: Origins) -> EvaluationConfig:
+    """The tree as a config; raises Mistake or ConfigError for the first thing wrong with it."""
+    try:
+        resolve_interpolations(tree, origins.original)
+    except Unresolved as error:
+        raise Mistake(error.path, str(error)) from None
+    missing = first_missing(tree)
+    if missing is not None:
+        key = dotted(missing)
+        raise Mistake(
+            missing,
+            f"{key} is ???; give it a value in the file or with -o {key.replace('[', '.').replace(']', '')}=VALUE",
         )
-        (of_tasks if named else general).append(override)
-    return general, of_tasks
+    tree["base_dir"] = tree.get("base_dir") or str(Path.cwd())
+    config = validated(tree)
+    check_endpoint(config, os.environ)
+    check_run_keys(config.evaluation.nemo_evaluator_config, ("evaluation", "nemo_evaluator_config"))
+    for index, task in enumerate(config.evaluation.tasks):
+        check_run_keys(task.nemo_evaluator_config, ("evaluation", "tasks", index, "nemo_evaluator_config"))
+    return config
 
 
-def override_tasks(tree: dict[str, Any], overrides: Sequence[str]) -> None:
-    """Apply overrides that name a benchmark to its entry."""
-    for override in overrides:
-        key, _, text = override.lstrip("+~").partition("=")
-        segments = key.removeprefix("evaluation.tasks.").split(".")
-        entry, path = named_entry(task_entries(tree), segments)
-        for name in path[:-1]:
-            entry = entry.setdefault(name, {})
-        if override.startswith("~"):
-            entry.pop(path[-1], None)
-        else:
-            entry[path[-1]] = yaml.safe_load(text) if text else ""
-
-
-def task_entries(tree: dict[str, Any]) -> list[dict[str, Any]]:
-    """The entries of evaluation.tasks that look like entries; validation tells what is wrong with others."""
-    section = tree.get("evaluation")
-    entries = section.get("tasks") if isinstance(section, dict) else None
-    return [entry for entry in entries or [] if isinstance(entry, dict)]
-
-
-def named_entry(entries: list[dict[str, Any]], segments: list[str]) -> tuple[dict[str, Any], list[str]]:
-    """The entry that the first one or two segments name, and the rest of the path. Raises ConfigError."""
-    for count in (2, 1):
-        wanted, path = ".".join(segments[:count]), segments[count:]
-        found = [
-            entry for entry in entries if entry.get("name") == wanted or str(entry.get("name")).endswith(f".{wanted}")
-        ]
-        if len(found) == 1 and path:
-            return found[0], path
-        if len(found) > 1:
-            raise ConfigError(
-                f"-o evaluation.tasks.{wanted}: several benchmarks have this name; use their index instead"
-            )
-    names = [str(entry.get("name")) for entry in entries]
-    near = difflib.get_close_matches(segments[0], names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"the config has {', '.join(names)}"
-    raise ConfigError(f"-o evaluation.tasks.{'.'.join(segments)}: no benchmark of this name in the config; {hint}")
-
-
-def filter_tasks(tree: dict[str, Any], wanted: Sequence[str]) -> None:
-    """Keep only the benchmarks that `-t` names. Raises ConfigError for one that the config does not have."""
-    if not wanted:
-        return
-    entries = task_entries(tree)
-    names = [str(entry.get("name")) for entry in entries]
-    for name in wanted:
-        if not any(matches(each, name) for each in names):
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names)}"
-            raise ConfigError(f"-t {name}: the config has no such benchmark; {hint}")
-    tree["evaluation"]["tasks"] = [
-        entry for entry, each in zip(entries, names, strict=True) if any(matches(each, name) for name in wanted)
-    ]
-
-
-def matches(name: str, wanted: str) -> bool:
-    """Whether a benchmark's name is the wanted one, with or without its harness."""
-    return name == wanted or name.endswith(f".{wanted}") or wanted.endswith(f".{name}")
+def check_endpoint(config: EvaluationConfig, environment: Mapping[str, str]) -> None:
+    """Raise Mistake for a URL that is none, and for an API key whose variable is not set."""
+    endpoint, place = config.target.api_endpoint, ("target", "api_endpoint")
+    parts = urlsplit(endpoint.url or "http://host")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        key = (*place, "url")
+        raise Mistake(key, f"{dotted(key)}: {endpoint.url!r} is no URL; write http://HOST:PORT/v1/chat/completions")
+    name = endpoint.api_key_name
+    declared = [config.env_vars, config.execution.env_vars, config.evaluation.env_vars]
+    if name and not any(name in section for section in declared) and name not in environment:
+        key = (*place, "api_key_name")
+        raise Mistake(key, f"{dotted(key)}: the environment variable {name} is not set; export it before you run")

@@ -1,136 +1,139 @@
-"""A mistake in a config as one sentence: file, line, key, value, nearest valid choice."""
+"""A mistake in a config as one sentence: what is wrong with which value, and the nearest right one."""
 
-import difflib
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, TypeVar, get_args
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from proctor.configs.aliases import at
 from proctor.configs.errors import ConfigError
+from proctor.configs.schema import EvaluationConfig
+from proctor.configs.sections import hint
+from proctor.configs.source import KeyPath, dotted
 
-Model = TypeVar("Model", bound=BaseModel)
 UNIONS = ("execution", "deployment")
 """Sections whose model depends on their `type`; pydantic names the type in an error's location."""
 
+WANTED = {
+    "string_type": "text (put it in quotes)",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a section of keys",
+    "model_attributes_type": "a section of keys",
+}
+"""What pydantic wants, in words, by the type of its error."""
 
-def validated(model: type[Model], tree: Any, path: Path | None = None, text: str = "") -> Model:
-    """The tree as a model. Raises ConfigError about the first mistake in it."""
+
+class Mistake(ConfigError):
+    """A mistake at a known path of a config."""
+
+    def __init__(self, path: KeyPath, sentence: str) -> None:
+        super().__init__(sentence)
+        self.path = path
+
+
+def validated(tree: Mapping[str, Any]) -> EvaluationConfig:
+    """The tree as a config. Raises Mistake about the first thing wrong with it."""
     try:
-        return model.model_validate(tree)
+        return EvaluationConfig.model_validate(tree)
     except ValidationError as error:
-        first = min(error.errors(), key=lambda each: each["type"] == "union_tag_not_found")
-        raise ConfigError(sentence(first, model, tree, path, text)) from None
+        found = [(config_path(each["loc"]), each) for each in error.errors(include_url=False)]
+        path, first = min(found, key=lambda each: (importance(each[1]), len(each[0])))
+        raise Mistake(path, sentence(first, path, tree)) from None
 
 
-def sentence(error: ErrorDetails, model: type[BaseModel], tree: Any, path: Path | None, text: str) -> str:
-    """One pydantic error as a sentence."""
-    keys = config_keys(error["loc"])
-    where = dotted(keys)
-    line = line_of(text, keys)
-    prefix = f"{path}:{line}: " if path and line else f"{path}: " if path else ""
-    return f"{prefix}{complaint(error, where, keys, model, tree)}"
+def importance(error: ErrorDetails) -> int:
+    """Which of several mistakes to tell first: a misspelt key often causes the others."""
+    return 0 if error["type"] in {"extra_forbidden", "union_tag_invalid"} else 1
 
 
-def complaint(error: ErrorDetails, where: str, keys: Sequence[str | int], model: type[BaseModel], tree: Any) -> str:
-    """What is wrong with the value at a key, and what would be right."""
-    kind, value = error["type"], error["input"]
-    if kind == "extra_forbidden":
-        known = fields_at(model, keys[:-1], tree)
-        near = difflib.get_close_matches(str(keys[-1]), known, n=1)
-        section = dotted(keys[:-1]) or "a config"
-        hint = f"did you mean {near[0]!r}?" if near else f"{section} knows {', '.join(known)}"
-        return f"{where}: unknown key; {hint}"
-    if kind in {"union_tag_invalid", "union_tag_not_found"}:
-        return unknown_type(error, where)
-    if kind == "too_short" and where == "evaluation.tasks":
-        return "evaluation.tasks is empty; name at least one benchmark (`proctor ls tasks` lists them)"
-    message = "it is missing" if kind == "missing" else error["msg"].removeprefix("Value error, ")
-    if kind == "literal_error":
-        return no_choice(error, where)
-    if kind in {"value_error", "missing"}:
-        return f"{where}: {message}"
-    shown = f"{value!r:.60}" if not isinstance(value, dict | list) else f"a {type(value).__name__}"
-    return f"{where}: {message[0].lower()}{message[1:]}, not {shown}"
-
-
-def no_choice(error: ErrorDetails, where: str) -> str:
-    """A value that is none of those a key may have."""
-    value = error["input"]
-    expected = str(error.get("ctx", {}).get("expected", "")).replace(" or ", ", ")
-    near = difflib.get_close_matches(str(value), [each.strip(" '") for each in expected.split(",")], n=1)
-    return f"{where}: {value!r} is not a choice; {f'did you mean {near[0]!r}?' if near else f'choose from {expected}'}"
-
-
-def unknown_type(error: ErrorDetails, where: str) -> str:
-    """An execution or deployment type that does not exist."""
-    context = error.get("ctx", {})
-    expected = str(context.get("expected_tags", "")).replace("'", "")
-    tag = str(context.get("tag", ""))
-    near = difflib.get_close_matches(tag, expected.split(", "), n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"choose from {expected}" if expected else "add one"
-    return f"{where}.type: {tag!r} is unknown; {hint}" if tag else f"{where}.type is missing; {hint}"
-
-
-def config_keys(location: Sequence[str | int]) -> list[str | int]:
-    """An error's location as keys of the config, without pydantic's mention of the chosen type."""
+def config_path(location: Sequence[str | int]) -> KeyPath:
+    """An error's location as a path of the config, without pydantic's mention of the chosen type."""
     if len(location) > 1 and location[0] in UNIONS:
-        return [location[0], *location[2:]]
-    return list(location)
+        return (location[0], *location[2:])
+    return tuple(location)
 
 
-def dotted(keys: Sequence[str | int]) -> str:
-    """Keys as a user writes them: `evaluation.tasks[0].name`."""
-    text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
-    return text.removeprefix(".")
+def sentence(error: ErrorDetails, path: KeyPath, tree: Mapping[str, Any]) -> str:
+    """What is wrong, and what would be right."""
+    kind, where = error["type"], dotted(path)
+    if kind == "extra_forbidden":
+        return f"{where}: unknown key; {hint(path, tree)}"
+    if kind in {"union_tag_invalid", "union_tag_not_found"}:
+        return wrong_type(error, where)
+    if kind == "missing" or (kind == "too_short" and path == ("evaluation", "tasks")):
+        return missing(where)
+    if kind == "literal_error":
+        return f"{where}: {error['input']!r} is not one of its choices; {choice(error['input'], expected(error))}"
+    if kind == "value_error":
+        return f"{where}: {error['msg'].removeprefix('Value error, ')}"
+    wanted = WANTED.get(kind)
+    said = f"it must be {wanted}" if wanted else error["msg"].replace("Input should", "it must")
+    return f"{where}: {shown(error['input'], path)} does not fit; {said[0].lower()}{said[1:]}"
 
 
-def fields_at(model: type[BaseModel], keys: Sequence[str | int], tree: Any) -> list[str]:
-    """The keys that the section at a place may have."""
-    current: type[BaseModel] = model
-    for key in keys:
-        tree = below(tree, key)
-        if isinstance(key, int):
-            continue
-        choices = models_in(current.model_fields[key].annotation) if key in current.model_fields else []
-        wanted = tree.get("type") if isinstance(tree, dict) else None
-        fitting = [
-            each for each in choices if "type" not in each.model_fields or each.model_fields["type"].default == wanted
-        ]
-        current = (fitting or choices or [current])[0]
-    return list(current.model_fields)
+def missing(where: str) -> str:
+    """What to add."""
+    if where in {"evaluation", "evaluation.tasks"}:
+        return "evaluation.tasks is empty; name at least one benchmark (`proctor ls tasks` lists them)"
+    return f"{where} is missing"
 
 
-def models_in(annotation: Any) -> list[type[BaseModel]]:
-    """Every model that a type annotation mentions."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for each in get_args(annotation) for model in models_in(each)]
+def wrong_type(error: ErrorDetails, where: str) -> str:
+    """An execution or deployment type that does not exist, or a section without one."""
+    context = error.get("ctx", {})
+    kinds = [each.strip(" '") for each in str(context.get("expected_tags", "")).split(",")]
+    tag = context.get("tag")
+    if tag is None:
+        return f"{where}: it must be a section of keys with a `type`"
+    return f"{where}.type: there is no {where} {tag!r}; {choice(tag, kinds)}"
 
 
-def line_of(text: str, keys: Sequence[str | int]) -> int | None:
-    """The line in which a key stands in the user's file; None when it came from elsewhere."""
-    node = yaml.compose(text, Loader=yaml.SafeLoader) if text else None
-    line = None
-    for key in keys:
-        if isinstance(node, yaml.MappingNode):
-            pairs = {name.value: (name, value) for name, value in node.value}
-            if key not in pairs:
-                return None
-            name, node = pairs[key]
-            line = name.start_mark.line + 1
-        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
-            node = node.value[key]
-            line = node.start_mark.line + 1
-        else:
-            return None
-    return line
+def expected(error: ErrorDetails) -> list[str]:
+    """The values that a key may have."""
+    return [each.strip(" '") for each in str(error.get("ctx", {}).get("expected", "")).replace(" or ", ",").split(",")]
 
 
-def below(tree: Any, key: str | int) -> Any:
-    """The value at a key or index; None where there is none."""
-    if isinstance(tree, dict):
-        return tree.get(key)
-    return tree[key] if isinstance(tree, list) and isinstance(key, int) and key < len(tree) else None
+def choice(value: Any, choices: Sequence[str]) -> str:
+    """The nearest choice, or all of them."""
+    near = get_close_matches(str(value), choices, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"write {', '.join(choices[:-1])} or {choices[-1]}"
+
+
+def shown(value: Any, path: KeyPath) -> str:
+    """A value as an error may show it; that of a variable may be a secret in the wrong place."""
+    if "env_vars" in path:
+        return f"this {type(value).__name__}"
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return f"{value!r:.80}"
+
+
+RUN_KEYS = {
+    ("config",): ("type", "output_dir", "params", "supported_endpoint_types", "required_capabilities"),
+    ("config", "params"): (
+        *("limit_samples", "max_new_tokens", "max_retries", "parallelism", "task", "temperature"),
+        *("request_timeout", "top_p", "extra"),
+    ),
+}
+"""Keys of the run config that a harness of nemo-evaluator 0.2 accepts; it refuses others after it was started."""
+
+
+def check_run_keys(document: Mapping[str, Any], place: KeyPath) -> None:
+    """Raise Mistake for a key of `nemo_evaluator_config` that looks like a misspelt one."""
+    for section, known in RUN_KEYS.items():
+        there = at(document, section)
+        for key in there if isinstance(there, dict) else ():
+            near = get_close_matches(str(key), known, n=1, cutoff=0.8)
+            if key not in known and near:
+                path = (*place, *section, key)
+                raise Mistake(path, f"{dotted(path)}: unknown key; did you mean {near[0]!r}?")
