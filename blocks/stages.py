@@ -63,7 +63,7 @@ def step_wrapper(job: JobSpec, step: Step, paths: StepPaths, ready_timeout: floa
 def server_wrapper(job: JobSpec, server: Server, folder: str) -> str:
     """The script that runs a server's command in `folder`, where it leaves the same stage files as a step does."""
     command = server.command or ""
-    values = {"JOB": job.name, "STEP": "server", "OUT": folder, "GRACE": str(GRACE_SECONDS)}
+    values = {"JOB": job.name, "STEP": "server", "OUT": folder, "ALL": "", "GRACE": str(GRACE_SECONDS)}
     values["COMMAND"] = f"{server.pre_cmd}\n{command}" if server.pre_cmd else f"exec {command}"
     return script(values, {}, "lib.sh", "server.sh")
 

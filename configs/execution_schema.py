@@ -51,6 +51,10 @@ class LocalExecution(BaseExecution):
     docker_host: str | None = Field(
         None, description="unix://, tcp:// or ssh:// address of the engine; default: DOCKER_HOST."
     )
+    shares_files: bool | None = Field(
+        None,
+        description="Whether the engine sees this machine's folders; found out by default. Without, files travel by its API.",
+    )
     docker_args: list[str] = Field(
         default_factory=list, description="Flags as for `docker run`, for instance --gpus=all."
     )

@@ -4,12 +4,13 @@ import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proctor.blocks.backend import Backend
-from proctor.blocks.docker import containers
-from proctor.blocks.docker.engine import connect, engine_errors, ensure_image
+from proctor.blocks.docker import containers, remote
+from proctor.blocks.docker.engine import connect, engine_errors, ensure_image, shares_files
 from proctor.blocks.docker.parse import digests, killed, out_of_memory, seen, server_status
 from proctor.blocks.docker.render import ContainerRequest, render, server_request, step_request
 from proctor.blocks.errors import BackendError, RejectedError, ResultError
@@ -63,24 +64,30 @@ class DockerBackend(Backend):
         self, client: "DockerClient", job: JobSpec, there: Mapping[str, Mapping[str, Any]]
     ) -> JobHandle | BackendError:
         """Start one job, or say why it cannot be. Raises TransientError when it may be tried again."""
-        requests = [request for request in self.requests(job) if not already_begun(job, request.step, there)]
+        requests = [request for request in self.requests(client, job) if not already_begun(job, request.step, there)]
         try:
             images = {containers.require_image(request) for request in requests}
             found = {image: ensure_image(client, image, self.execution) for image in images}
             values = {request.step: variables(request) for request in requests}
             write_files(job, self.execution)
+            provide = partial(self.provide, client, job)
             with engine_errors():
-                containers.create_all(client, requests, found, values)
+                containers.create_all(client, requests, found, values, provide)
         except (RejectedError, ConfigError) as error:
             with engine_errors():
                 containers.remove_all(client, containers.listing(client, [job.name])[job.name].values())
             return error if isinstance(error, RejectedError) else RejectedError(str(error))
         return JobHandle("local", job.name, job.evaluation, job.output_dir, tuple(step.name for step in job.steps))
 
-    def requests(self, job: JobSpec) -> list[ContainerRequest]:
+    def provide(self, client: "DockerClient", job: JobSpec, container: str, step: str) -> None:
+        """Give a container its files where the engine does not see ours."""
+        if step != SERVER and not shares_files(client, self.execution):
+            remote.provide(client, job, container, step)
+
+    def requests(self, client: "DockerClient", job: JobSpec) -> list[ContainerRequest]:
         """The containers of a job."""
-        owner = f"{os.getuid()}:{os.getgid()}"
-        steps = [step_request(job, step, self.execution, owner) for step in job.steps]
+        owner, shared = f"{os.getuid()}:{os.getgid()}", shares_files(client, self.execution)
+        steps = [step_request(job, step, self.execution, owner, shared=shared) for step in job.steps]
         server = server_request(job, self.execution)
         return [server, *steps] if server else steps
 
@@ -95,6 +102,10 @@ class DockerBackend(Backend):
         """One listing of the engine, joined with the stage files."""
         client = self.client()
         there = self.listing(client, {handle.name for handle in handles})
+        if not shares_files(client, self.execution):
+            with engine_errors():
+                for handle in handles:
+                    remote.mirror(client, handle, there[handle.name])
         return {handle: look(client, handle, there[handle.name]) for handle in handles}
 
     def logs(self, handle: JobHandle, step: str | None, *, follow: bool, tail: int) -> Iterator[str]:
@@ -127,6 +138,8 @@ class DockerBackend(Backend):
                     self.keep_log(client, handle, name, entry)
         with engine_errors():
             containers.remove_all(client, ending)
+            if step is None and not shares_files(client, self.execution):
+                remote.remove_volumes(client, handles)
         return status
 
     def keep_log(self, client: "DockerClient", handle: JobHandle, name: str, entry: Mapping[str, Any]) -> None:
@@ -143,6 +156,9 @@ class DockerBackend(Backend):
             raise ResultError(f"{step}: its output folder {folder} is gone")
         client = self.client()
         entry = self.listing(client, {handle.name})[handle.name].get(step)
+        if entry is not None and not shares_files(client, self.execution):
+            with engine_errors():
+                remote.bring(client, entry, folder)
         if entry is not None:
             self.keep_log(client, handle, step, entry)
         target = dest / step

@@ -1,13 +1,14 @@
 """Creating, starting, listing and ending containers; every call that acts on the engine."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from proctor.blocks.docker.parse import by_step
 from proctor.blocks.docker.render import IMAGE_LABEL, JOB_LABEL, ContainerRequest
 from proctor.blocks.errors import RejectedError
+from proctor.blocks.job import Mount as MountRequest
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -38,7 +39,9 @@ def create(client: "DockerClient", request: ContainerRequest, digest: str, varia
         "command": list(request.command) if request.command else None,
         "entrypoint": list(request.entrypoint) if request.entrypoint else None,
         "environment": dict(variables),
-        "mounts": [Mount(each.target, each.source, type="bind", read_only=each.read_only) for each in request.mounts],
+        "mounts": [
+            Mount(each.target, each.source, type=mount_type(each), read_only=each.read_only) for each in request.mounts
+        ],
         "labels": {**request.labels, IMAGE_LABEL: digest},
         "device_requests": device_requests(client, request),
         "ulimits": [Ulimit(name=name, soft=soft, hard=hard) for name, soft, hard in request.ulimits],
@@ -52,6 +55,11 @@ def create(client: "DockerClient", request: ContainerRequest, digest: str, varia
         if error.response is not None and error.response.status_code == 409:
             return str(client.containers.get(request.name).id)
         raise
+
+
+def mount_type(mount: MountRequest) -> Literal["bind", "volume"]:
+    """A folder is bound; a name without a slash is a volume, which the engine makes when it is missing."""
+    return "bind" if mount.source.startswith("/") else "volume"
 
 
 def device_requests(client: "DockerClient", request: ContainerRequest) -> "list[DeviceRequest] | None":
@@ -122,11 +130,17 @@ def create_all(
     requests: Collection[ContainerRequest],
     digests: Mapping[str, str],
     variables: Mapping[str, Mapping[str, str]],
+    provide: Callable[[str, str], None],
 ) -> None:
-    """Bring every container of a job up: the server first, whose network the others join, then the steps at once."""
+    """Bring every container of a job up: the server first, whose network the others join, then the steps at once.
+
+    `provide(container, step)` is called before a container starts, to give it its files.
+    """
 
     def one(request: ContainerRequest) -> None:
-        start(client, create(client, request, digests[request.image], variables[request.step]))
+        container = create(client, request, digests[request.image], variables[request.step])
+        provide(container, request.step)
+        start(client, container)
 
     ordered = sorted(requests, key=lambda request: request.network.startswith("container:"))
     first = [request for request in ordered if any(each.network == f"container:{request.name}" for each in ordered)]

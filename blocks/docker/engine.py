@@ -82,12 +82,15 @@ def told(explanation: Any, status: int) -> BackendError:
     return RejectedError(f"the Docker engine refused: {text}{hint}")
 
 
-def is_local(client: "DockerClient") -> bool:
+def shares_files(client: "DockerClient", execution: LocalExecution) -> bool:
     """Whether the engine sees the folders of this machine: its socket is here, or it has this machine's name."""
-    address = str(client.api.base_url)
-    if "unix" in address or "docker://localhost" in address:
-        return not address.startswith("http+docker://ssh")
-    return not address.startswith("http+docker://ssh") and client.info().get("Name") == socket.gethostname()
+    if execution.shares_files is not None:
+        return execution.shares_files
+    address = execution.docker_host or os.environ.get("DOCKER_HOST") or "unix://"
+    if not address.startswith("tcp://"):
+        return address.startswith("unix://")
+    with engine_errors():
+        return bool(client.info().get("Name") == socket.gethostname())
 
 
 def ensure_image(client: "DockerClient", image: str, execution: LocalExecution) -> str:

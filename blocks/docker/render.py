@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from proctor.blocks.docker.docker_args import DockerArgs, parse
-from proctor.blocks.job import Container, EnvVar, JobSpec, Mount, Step
+from proctor.blocks.job import Container, EnvVar, JobHandle, JobSpec, Mount, Step
 from proctor.blocks.job_files import CONTAINER_JOB, CONTAINER_RESULTS, SERVER, contained_script, step_files
 from proctor.configs.execution_schema import LocalExecution
 
@@ -58,15 +58,21 @@ def server_request(job: JobSpec, execution: LocalExecution) -> ContainerRequest 
     )
 
 
-def step_request(job: JobSpec, step: Step, execution: LocalExecution, user: str | None) -> ContainerRequest:
-    """The container of one step; `user` is whose the results are to be."""
+def step_request(
+    job: JobSpec, step: Step, execution: LocalExecution, user: str | None, *, shared: bool = True
+) -> ContainerRequest:
+    """The container of one step; `user` is whose the results are to be; without `shared` files it gets volumes."""
     args = docker_args(execution)
     files = step_files(job, step.name)
     options = limits(execution, args)
     owner = execution.user or options.pop("user", None) or user
     names = {variable.name for variable in step.container.env}
     home = () if "HOME" in names or owner in {None, "0:0", "0", "root"} else (EnvVar("HOME", "lit", "/tmp"),)  # noqa: S108
-    places = (Mount(str(files.folder), CONTAINER_RESULTS), Mount(job.output_dir, CONTAINER_JOB, read_only=True))
+    if shared:
+        places = (Mount(str(files.folder), CONTAINER_RESULTS), Mount(job.output_dir, CONTAINER_JOB, read_only=True))
+    else:
+        owner, home = execution.user or "0:0", ()
+        places = (Mount(volume(job, step.name), CONTAINER_RESULTS), Mount(volume(job, "job"), CONTAINER_JOB))
     return ContainerRequest(
         name=f"{job.name}-{step.name}",
         step=step.name,
@@ -81,6 +87,11 @@ def step_request(job: JobSpec, step: Step, execution: LocalExecution, user: str 
         ulimits=args.ulimits,
         options=options | ({"user": owner} if owner else {}),
     )
+
+
+def volume(job: JobSpec | JobHandle, name: str) -> str:
+    """The volume of a step, or of the whole job, on an engine that does not see our folders."""
+    return f"proctor-{job.evaluation}-{name}"
 
 
 def image_of(container: Container) -> str:

@@ -27,6 +27,9 @@ finish() {
   [ -z "$DOG" ] || kill "$DOG" 2>/dev/null
   [ -z "$*" ] || say "$*"
   stage exit "$finish_code $JOB $*"
+  # where the folders of the steps are separate volumes, the next in line looks here
+  [ -z "$ALL" ] || [ -d "$ALL/$STEP" ] ||
+    { mkdir "$ALL/$STEP" && cp "$OUT/stage.exit" "$ALL/$STEP/.exit" && mv "$ALL/$STEP/.exit" "$ALL/$STEP/stage.exit"; }
   exit "$finish_code"
 }
 

@@ -1,0 +1,79 @@
+"""An engine that does not see this machine's folders: files travel by its API, and the rest is the same."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from proctor.blocks.job import JobHandle, JobSpec, JobState
+from proctor.blocks.stage_files import lost
+from tests.blocks.docker.test_block import DockerSetup
+from tests.engine import engine
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Iterator[DockerSetup]:
+    made = DockerSetup(tmp_path, shares_files=False)
+    yield made
+    made.close()
+
+
+def volumes(handle: JobHandle) -> list[str]:
+    names = [each.name for each in engine().volumes.list()]
+    return [name for name in names if handle.evaluation in name]
+
+
+def test_steps_take_their_turn_and_their_results_come_home(setup: DockerSetup, tmp_path: Path) -> None:
+    job = setup.job(setup.step("a.0", "print('hello'); time.sleep(0.3)"), setup.step("b.1", "(out / 'sub').mkdir()"))
+    (handle,) = setup.submit(job)
+    assert setup.submit(job) == [handle]
+    status = setup.wait(handle)
+    assert status.state is JobState.COMPLETED
+    spans = [(status.steps[name].started, status.steps[name].ended) for name in handle.steps]
+    assert spans[0][1] is not None
+    assert spans[1][0] is not None
+    assert spans[0][1] <= spans[1][0]
+    for name in handle.steps:
+        folder = setup.backend().fetch(handle, name, tmp_path / "fetched")
+        assert (folder / "results.yml").exists()
+        assert (folder / "ran").read_text().count("start") == 1
+    assert "hello" in (tmp_path / "fetched" / "a.0" / "harness.log").read_text()
+    setup.backend().cancel([handle])
+    assert setup.leftovers(handle) == []
+    assert volumes(handle) == []
+
+
+def test_cancel_leaves_nothing_there(setup: DockerSetup) -> None:
+    (handle,) = setup.submit(setup.job(setup.step("a.0", "time.sleep(60)"), setup.step("b.1")))
+    setup.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING)
+    status = setup.backend().cancel([handle])[handle]
+    assert {step.state for step in status.steps.values()} == {JobState.CANCELLED}
+    assert setup.leftovers(handle) == []
+    assert volumes(handle) == []
+
+
+def test_a_lost_step_is_started_again_with_what_it_had(setup: DockerSetup) -> None:
+    script = "(out / 'cache').exists() or ((out / 'cache').write_text('x'), time.sleep(60))"
+    job = setup.job(setup.step("a.0", script))
+    (handle,) = setup.submit(job)
+    setup.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING)
+    container = engine().containers.get(f"{handle.name}-a.0")
+    while container.exec_run(["test", "-e", "/results/cache"]).exit_code != 0:
+        time.sleep(0.1)
+    setup.murder(handle, "a.0")
+    assert lost(setup.wait(handle).steps["a.0"])
+    setup.backend().fetch(handle, "a.0", setup.folder)
+    (again,) = setup.submit(JobSpec(job.name[:-1] + "2", job.evaluation, job.output_dir, job.steps, attempt=2))
+    assert setup.wait(again).state is JobState.COMPLETED
+
+
+def test_a_server_is_shared_there_too(setup: DockerSetup) -> None:
+    server = setup.server("fake-server {port}")
+    (handle,) = setup.submit(setup.job(setup.step("a.0"), setup.step("b.1"), server=server))
+    status = setup.wait(handle)
+    assert status.state is JobState.COMPLETED
+    assert status.server
+    assert status.server.state is JobState.RUNNING
