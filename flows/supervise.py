@@ -53,8 +53,8 @@ async def submit_jobs(started: EvaluationRun, jobs: list[JobSpec], watcher: Watc
 async def follow_all(started: EvaluationRun, watcher: Watcher) -> tuple[list[Outcome], bool]:
     """See every benchmark to its end; also says whether the evaluation itself was cancelled meanwhile."""
 
-    async def start_again(handle: JobHandle, lost: tuple[str, ...]) -> None:
-        await restart(started, watcher, handle, lost)
+    async def start_again(handle: JobHandle, lost: tuple[str, ...], waiting: tuple[str, ...]) -> None:
+        await restart(started, watcher, handle, (*still_tried(watcher, handle, lost), *waiting))
 
     done = asyncio.Event()
     listening = asyncio.create_task(listen(started, watcher))
@@ -71,15 +71,23 @@ async def follow_all(started: EvaluationRun, watcher: Watcher) -> tuple[list[Out
         await asyncio.gather(listening, watching, publishing, return_exceptions=True)
 
 
+def still_tried(watcher: Watcher, handle: JobHandle, lost: tuple[str, ...]) -> tuple[str, ...]:
+    """The lost steps that have an attempt left; the others count as failed from here on."""
+    most = watcher.config.execution.max_attempts
+    if attempt_of(handle.name) < most:
+        return lost
+    for step in lost:
+        watcher.give_up([step], f"{watcher.words_of(step)} (in the last of {most} attempts)")
+    return ()
+
+
 async def restart(started: EvaluationRun, watcher: Watcher, handle: JobHandle, steps: tuple[str, ...]) -> None:
-    """Start lost steps again as the next attempt of their job, unless they had all their attempts."""
-    execution = watcher.config.execution
-    if attempt_of(handle.name) >= execution.max_attempts:
-        watcher.give_up(steps, f"lost {execution.max_attempts} times, the last time: {watcher.words_of(steps[0])}")
+    """Submit these steps as the next attempt of their job, and end what is left of the one before."""
+    if not steps:
         return
     job = next(each for each in watcher.plan.jobs if family(each.name) == family(handle.name))
     following = remaining(latest(job, watcher.handles(job)), steps)
-    await record_jobs(started, [intended(following, execution.type)])
+    await record_jobs(started, [intended(following, watcher.config.execution.type)])
     await release(started.id, [handle])
     await submit_jobs(started, [following], watcher)
 

@@ -1,10 +1,12 @@
 """What is known about a job that somebody else runs: evidence and its age. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from proctor.blocks.job import JobHandle, JobState, JobStatus, StepStatus
 from proctor.blocks.stage_files import LOST
+
+FINAL = frozenset(state for state in JobState if state.final)
 
 LOCAL = ("local", "process", "simulated")
 """Backends that may be asked several times a second."""
@@ -66,9 +68,22 @@ def lost(status: StepStatus) -> bool:
     return status.state is JobState.FAILED and status.exit_code is None and status.message.startswith(LOST)
 
 
-def lost_steps(sight: Sight) -> tuple[str, ...]:
-    """The steps of an ended job that may be started again; none while another of its steps goes on."""
-    return tuple(name for name in sight.handle.steps if lost(sight.step(name))) if sight.ended else ()
+SETTLE = 3.0
+"""Seconds without any change after which a step that waits its turn is surely not just starting."""
+
+
+def stalled(sight: Sight, steps: Collection[str], quiet: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The lost steps among these, and those that wait behind them; both empty while the job still gets on.
+
+    A lost step never says that it has ended, so the others would wait for it for ever. They are started again together
+    once none of the job runs any more.
+    """
+    gone = tuple(name for name in steps if lost(sight.step(name)))
+    going = [name for name in steps if sight.step(name).state not in {*FINAL, JobState.PENDING}]
+    waiting = tuple(name for name in steps if sight.step(name).state is JobState.PENDING)
+    if not gone or going or (waiting and quiet < SETTLE):
+        return (), ()
+    return gone, waiting
 
 
 def interval(backend: str, quiet: float) -> float:

@@ -16,10 +16,10 @@ from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.attempts import family
 from proctor.tasks.gate import StartGate
 from proctor.tasks.plan import Plan
-from proctor.tasks.sight import Sight, first_sight, interval, look, lost, lost_steps, out_of_sight
+from proctor.tasks.sight import Sight, first_sight, interval, look, lost, out_of_sight, stalled
 
-Restart = Callable[[JobHandle, tuple[str, ...]], Awaitable[None]]
-"""Starts lost steps of a job again and tells the watcher, by `follow` or `give_up`."""
+Restart = Callable[[JobHandle, tuple[str, ...], tuple[str, ...]], Awaitable[None]]
+"""Starts lost steps of a job, and those that wait behind them, again; tells it by `follow` or `give_up`."""
 
 _watchers: dict[str, "Watcher"] = {}
 
@@ -173,11 +173,12 @@ class Watcher:
                 self._end(step, status)
 
     async def _start_again(self, restart: Restart) -> None:
+        quiet = time.monotonic() - self._changed
         for sight in self.sights:
-            mine = self._steps(sight)
-            steps = tuple(step for step in lost_steps(sight) if step in mine and not self._future(step).done())
-            if steps:
-                await restart(sight.handle, steps)
+            open_steps = [step for step in self._steps(sight) if not self._future(step).done()]
+            gone, waiting = stalled(sight, open_steps, quiet)
+            if gone:
+                await restart(sight.handle, gone, waiting)
 
     def _end(self, step: str, status: StepStatus) -> None:
         if not self._future(step).done():

@@ -1,6 +1,7 @@
 """A real executable named `nemo-evaluator` that does what its run config says, without dependencies.
 
-`config.params.extra.script` is Python code, run with `out` (the output folder) in scope.
+`config.params.extra.script` is Python code, run with `out` (the output folder) in scope. Of a run config in YAML only
+the output folder is read, and the code comes from the variable FAKE_SCRIPT.
 """
 
 import json
@@ -10,10 +11,11 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 
 def main() -> None:
-    document = json.loads(pathlib.Path(sys.argv[sys.argv.index("--run_config") + 1]).read_text())
+    document = read(pathlib.Path(sys.argv[sys.argv.index("--run_config") + 1]).read_text())
     out = pathlib.Path(document["config"]["output_dir"])
     with (out / "ran").open("a") as ran:
         ran.write(f"{time.time()} start\n")
@@ -24,6 +26,14 @@ def main() -> None:
     (out / "results.yml").write_text(json.dumps({**document, "results": results}))
     with (out / "ran").open("a") as ran:
         ran.write(f"{time.time()} end\n")
+
+
+def read(text: str) -> Any:
+    if text.startswith("{"):
+        return json.loads(text)
+    (line,) = (line for line in text.splitlines() if line.strip().startswith("output_dir: "))
+    extra = {"script": os.environ.get("FAKE_SCRIPT", "")}
+    return {"config": {"output_dir": line.partition(": ")[2].strip("'\""), "params": {"extra": extra}}}
 
 
 class Handler(BaseHTTPRequestHandler):
