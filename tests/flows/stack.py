@@ -140,7 +140,13 @@ class Stack:
         return wait_for(once, 60)
 
     def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
-        return httpx.post(f"{self.api}{path}", json=body, timeout=30)
+        """One answer; again while SQLite is busy with another run, as Prefect's own client does."""
+        for _ in range(50):
+            answer = httpx.post(f"{self.api}{path}", json=body, timeout=30)
+            if answer.status_code != 503:
+                break
+            time.sleep(0.2)
+        return answer
 
     def create(self, deployment: str, config: dict[str, Any]) -> httpx.Response:
         """The answer to a request for a run of `evaluate`."""
