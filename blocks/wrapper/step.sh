@@ -91,6 +91,19 @@ probes_pass() {
   rm -f "$OUT/.probe"
 }
 
+# own_adapter_port: nemo-evaluator takes the first free port from 3825 on; two of them that start together on one network
+# take the same, and the second then asks through the adapter (and the cache) of the first. So every step draws its own.
+own_adapter_port() {
+  [ -z "${ADAPTER_PORT:-}" ] || return 0
+  for _ in 1 2 3 4 5 6 7 8; do
+    drawn=$(od -An -N2 -tu2 /dev/urandom 2>/dev/null | tr -d ' ')
+    [ -n "$drawn" ] || return 0
+    ADAPTER_PORT=$((10240 + drawn % 20000))
+    grep -qs ":$(printf '%04X' "$ADAPTER_PORT") " /proc/net/tcp /proc/net/tcp6 || break
+  done
+  export ADAPTER_PORT
+}
+
 judge() {
   if [ -n "$TIMED_OUT" ]; then
     finish 124 "timed out after $TIMEOUT s"
@@ -109,6 +122,7 @@ rm -f "$OUT/results.yml" "$OUT/.nemo_evaluator_interrupted" "$OUT/.nemo_evaluato
 stage pre-start "$JOB"
 wait_for_turn
 [ -z "$MODELS_URL" ] || if [ -n "$HEALTH_URL" ]; then until_ready server; else until_ready endpoint; fi
+own_adapter_port
 stage running "$JOB"
 "$SHELL_PATH" -c "$COMMAND" &
 CHILD=$!

@@ -175,6 +175,22 @@ def test_a_dead_endpoint_is_told_before_the_harness_runs(bench: Bench) -> None:
     assert not (bench.root / "a.0" / "ran").exists()
 
 
+def test_every_step_has_an_adapter_port_of_its_own(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ADAPTER_PORT", raising=False)
+    bench.write('echo "$ADAPTER_PORT" >$OUT/port; echo x: 1 >$OUT/results.yml')
+    job = bench.job(*(f"b.{index}" for index in range(4)), max_parallel=4)
+    for run in [bench.start(job, step) for step in job.steps]:
+        run.wait(30)
+    ports = {int((bench.root / step.name / "port").read_text()) for step in job.steps}
+    assert len(ports) == 4
+    assert all(10240 <= port < 30240 for port in ports)
+
+    monkeypatch.setenv("ADAPTER_PORT", "4711")
+    given = bench.job("given.0")
+    bench.run(given, given.steps[0])
+    assert (bench.root / "given.0" / "port").read_text() == "4711\n"
+
+
 def test_pre_cmd_exports_reach_the_harness_and_post_cmd_runs(bench: Bench) -> None:
     bench.write('echo "$GREETING" >"$OUT/results.yml"')
     job = bench.job("a.0")
