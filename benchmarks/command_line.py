@@ -1,5 +1,6 @@
 """CPU seconds of the light commands, which people type all day."""
 
+import json
 import os
 import resource
 import subprocess
@@ -40,12 +41,8 @@ def dry_run_seconds(folder: Path, count: int) -> float:
 
 
 def pick_names(listing: str) -> list[str]:
-    """Full names of NVIDIA's benchmarks from `ls tasks --json`."""
-    import json  # noqa: PLC0415 (a benchmark's own needs stay beside it)
-
-    tasks = json.loads(listing)
-    rows = tasks["tasks"] if isinstance(tasks, dict) else tasks
-    return [f"{row['harness']}.{row['task']}" for row in rows if row["harness"] != "primer"]
+    """Full names of the benchmarks with an image, from `ls tasks --json`."""
+    return [row["name"] for row in json.loads(listing) if row["container"]]
 
 
 def measure() -> list[Row]:
