@@ -1,15 +1,14 @@
 """`proctor run --dry-run`: the resolved config, what was derived from it, and what the backend would be sent."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import yaml
 
-from proctor.blocks.job import JobSpec
 from proctor.blocks.render import render
+from proctor.cli.variables import unset
 from proctor.configs.compose import merged
-from proctor.configs.host_env import host_value
 from proctor.configs.load import Loaded
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.plan import Plan, plan
@@ -41,11 +40,3 @@ def notes(loaded: Loaded, planned: Plan) -> Iterator[str]:
     yield from planned.notes
     for name in unset(planned.jobs, os.environ):
         yield f"the environment variable {name} is not set here; a real run needs it"
-
-
-def unset(jobs: tuple[JobSpec, ...], environment: Mapping[str, str]) -> list[str]:
-    """The variables of this machine that these jobs need and that are not set."""
-    containers = [step.container for job in jobs for step in job.steps]
-    containers += [job.server.container for job in jobs if job.server]
-    wanted = {each.value for container in containers for each in container.env if each.source == "host"}
-    return sorted(name for name in wanted if host_value(name, environment) is None)

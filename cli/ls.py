@@ -3,6 +3,9 @@
 from proctor.cli.lazy import Lazy, LazyGroup
 
 ls = LazyGroup(
-    {"tasks": Lazy("proctor.cli.tasks", "tasks", "The benchmarks that configs may name.")},
+    {
+        "runs": Lazy("proctor.cli.runs", "runs", "The evaluations, the newest first."),
+        "tasks": Lazy("proctor.cli.tasks", "tasks", "The benchmarks that configs may name."),
+    },
     help="List what there is.",
 )

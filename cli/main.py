@@ -9,8 +9,20 @@ from proctor.cli.lazy import Lazy, LazyGroup
 from proctor.configs.errors import ConfigError
 
 COMMANDS = {
-    "run": Lazy("proctor.cli.run", "run", "Measure a model as a config says, or only show it with --dry-run."),
-    "ls": Lazy("proctor.cli.ls", "ls", "What there is: `ls tasks`."),
+    "run": Lazy("proctor.cli.run", "run", "Run an evaluation."),
+    "demo": Lazy("proctor.cli.demo", "demo", "Run the embedded demo: a small real model, three benchmarks."),
+    "ls": Lazy("proctor.cli.ls", "ls", "List evaluations (`ls runs`) or benchmarks (`ls tasks`)."),
+    "status": Lazy("proctor.cli.status", "status", "How each benchmark of an evaluation is doing."),
+    "info": Lazy("proctor.cli.info", "info", "Everything that is recorded about an evaluation."),
+    "logs": Lazy("proctor.cli.logs", "logs", "What a benchmark printed."),
+    "kill": Lazy("proctor.cli.kill", "kill", "End an evaluation or one of its benchmarks."),
+    "resume": Lazy("proctor.cli.resume", "resume", "Go on with an evaluation that ended too early."),
+    "export": Lazy("proctor.cli.export", "export", "Write the results of an evaluation as files."),
+    "up": Lazy("proctor.cli.up", "up", "Start this machine's Prefect server and worker, once for all commands."),
+    "down": Lazy("proctor.cli.up", "down", "End them; jobs go on."),
+    "reconcile": Lazy(
+        "proctor.cli.up", "reconcile", "Mend evaluations whose process died, release jobs nobody waits for."
+    ),
 }
 """Every command; a new one is a file and a line here."""
 

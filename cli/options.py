@@ -1,6 +1,7 @@
 """Options that several commands share: which config, and what to change in it."""
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,21 @@ from proctor.configs.errors import ConfigError
 from proctor.configs.load import Loaded, read_config
 
 
-def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --config-dir, --config-name, --config, -o and -t to a command."""
+def config_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds --config-dir, --config-name, --config, -o and -t to a command, which gets the config they name as `loaded`."""
+
+    @wraps(command)
+    def with_config(
+        config_dir: str | None,
+        config_name: str | None,
+        config: str | None,
+        overrides: tuple[str, ...],
+        benchmarks: tuple[str, ...],
+        **others: Any,
+    ) -> None:
+        command(load_from_options(config_dir, config_name, config, overrides, benchmarks), **others)
+
+    decorated: Callable[..., None] = with_config
     for option in reversed(
         [
             click.option("--config-dir", metavar="DIR", help="Folder of the config; `examples` are ours."),
@@ -21,8 +35,8 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("-t", "--task", "benchmarks", multiple=True, metavar="NAME", help="Only this benchmark."),
         ]
     ):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
 
 
 def load_from_options(

@@ -13,6 +13,7 @@ from prefect.states import Cancelled, Completed, Failed
 from proctor.blocks.errors import BackendUnavailableError, ConfigError
 from proctor.blocks.registry import make_backend
 from proctor.configs import records
+from proctor.configs.host_env import current_evaluation, forget
 from proctor.configs.schema import EvaluationConfig
 from proctor.flows.supervise import follow_all, submit_all
 from proctor.tasks.engine_lock import engine_lock
@@ -48,12 +49,16 @@ async def evaluate(config: EvaluationConfig) -> State[Any]:
             started = await this_run(fresh=True)
             if started.over:
                 raise Abort("another engine has finished this evaluation")
+        current_evaluation.set(started.id)
         try:
-            return await measure(started, config, output_dir)
+            end = await measure(started, config, output_dir)
         except ConfigError as error:
-            return Failed(message=str(error))
+            end = Failed(message=str(error))
         except BackendUnavailableError as error:
-            return Failed(name=UNAVAILABLE, message=str(error))
+            end = Failed(name=UNAVAILABLE, message=str(error))
+        if end.name != UNAVAILABLE:  # it may be resumed, and then needs the variables again
+            forget(started.id)
+        return end
 
 
 async def measure(started: EvaluationRun, config: EvaluationConfig, output_dir: Path) -> State[Any]:

@@ -12,6 +12,7 @@ from prefect.states import Cancelled
 from proctor.blocks.job import JobHandle
 from proctor.blocks.registry import make_backend
 from proctor.configs import records
+from proctor.configs.host_env import forget
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.records import handles_in
 
@@ -33,6 +34,7 @@ async def release_jobs(client: PrefectClient, flow_run: FlowRun) -> Sequence[Job
         backend = make_backend(config_of(flow_run).execution)
         await asyncio.to_thread(backend.cancel, handles)
     await client.update_flow_run_labels(flow_run.id, {RELEASED_LABEL: True})
+    forget(records.evaluation_id(flow_run.id))
     return handles
 
 

@@ -1,0 +1,109 @@
+"""Prefect's REST API for commands that must not pay a second for importing Prefect."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from proctor.cli.address import Address, here
+from proctor.cli.errors import CommandError, MistakeError
+from proctor.cli.home import read_record
+
+PAGE = 200
+"""Rows in one answer; the server refuses to give more."""
+
+
+class ServerAwayError(CommandError):
+    """The server gave no answer; asking later may help."""
+
+
+class PrefectApi:
+    """One server. Every call raises ServerAwayError when it does not answer, CommandError when it refuses."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+
+    @cached_property
+    def client(self) -> httpx.Client:
+        """The connections to it."""
+        return httpx.Client(
+            base_url=self.address.url + "/",
+            headers=dict(self.address.headers),
+            timeout=30,
+            trust_env=not self.address.on_this_machine,
+        )
+
+    def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
+        """One answer, whatever its status code below 500."""
+        try:
+            answer = self.client.request(method, path.lstrip("/"), json=body)
+        except httpx.TransportError as error:
+            raise ServerAwayError(
+                f"no Prefect server answers at {self.address.url} (from {self.address.source}): {error}"
+            ) from error
+        except httpx.InvalidURL as error:
+            raise MistakeError(f"{self.address.source} is no URL: {self.address.url}") from error
+        if answer.status_code >= 500:
+            raise ServerAwayError(f"the Prefect server at {self.address.url} answers {answer.status_code}")
+        return answer
+
+    def get(self, path: str) -> Any:
+        """A JSON answer; None for what is not there."""
+        return self._json(self.request("GET", path))
+
+    def post(self, path: str, **body: Any) -> Any:
+        """A JSON answer; None for what is not there."""
+        return self._json(self.request("POST", path, body))
+
+    def patch(self, path: str, **body: Any) -> None:
+        """Change a record."""
+        self._json(self.request("PATCH", path, body))
+
+    def _json(self, answer: httpx.Response) -> Any:
+        if answer.status_code == 404:
+            return None
+        if answer.status_code in {401, 403}:
+            raise CommandError(
+                f"the Prefect server at {self.address.url} wants credentials: set PREFECT_API_KEY or PREFECT_API_AUTH_STRING"
+            )
+        if answer.is_error:
+            raise CommandError(f"the Prefect server refuses: {refusal(answer)}")
+        return answer.json() if answer.content else None
+
+
+def refusal(answer: httpx.Response) -> str:
+    """The server's own words."""
+    try:
+        detail = answer.json().get("detail") or answer.json().get("exception_detail") or answer.text
+    except ValueError:
+        detail = answer.text
+    return str(detail)[:500]
+
+
+def known_address() -> Address:
+    """The server to ask: the one this shell names, else that of this machine's stack. Raises CommandError."""
+    address = here()
+    if address:
+        return address
+    record = read_record("server")
+    if record is None:
+        raise CommandError(
+            "there is no Prefect server to ask: set PREFECT_API_URL, or start this machine's: proctor up"
+        )
+    return Address(record.url, "this machine's stack, `proctor up` starts it")
+
+
+def connect() -> PrefectApi:
+    """The API that read-only commands ask. Raises CommandError when there is none."""
+    return PrefectApi(known_address())
+
+
+def ui_url(api_url: str, flow_run_id: str) -> str:
+    """Where the UI shows a flow run."""
+    parts = urlsplit(api_url)
+    if parts.hostname == "api.prefect.cloud":
+        path = parts.path.removeprefix("/api").replace("/accounts/", "/account/").replace("/workspaces/", "/workspace/")
+        return f"https://app.prefect.cloud{path}/runs/flow-run/{flow_run_id}"
+    return f"{api_url.removesuffix('/api')}/runs/flow-run/{flow_run_id}"

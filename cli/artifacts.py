@@ -1,0 +1,95 @@
+"""The artifacts of an evaluation: its progress while it runs, its scores at the end."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from proctor.cli.api import PrefectApi
+from proctor.cli.errors import CommandError
+from proctor.cli.evaluations import FlowRun
+from proctor.cli.words import age, moment
+from proctor.configs import records
+
+if TYPE_CHECKING:
+    from proctor.tasks.results import EvaluationResult
+
+STALE = 60.0
+"""Seconds without a sign of a running benchmark after which its state is shown as UNKNOWN, with its age."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One benchmark, as far as the evaluation says."""
+
+    benchmark: str
+    step: str = ""
+    state: str = "PENDING"
+    message: str = ""
+    requests: int | None = None
+    since: datetime | None = None
+    observed: datetime | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether it is over."""
+        return self.state in {"COMPLETED", "FAILED", "CANCELLED"}
+
+    def words(self, now: datetime) -> str:
+        """The state for a person; one that nobody has confirmed for a while is UNKNOWN, with what was last known."""
+        if not self.final and self.observed and (now - self.observed).total_seconds() > STALE:
+            return f"UNKNOWN ({self.state} {age(self.observed, now)} ago)"
+        return self.state
+
+
+def latest(api: PrefectApi, key: str) -> Any:
+    """The data of the newest artifact of a key, from JSON where it is a text; None when there is none."""
+    found = api.post("/artifacts/latest/filter", artifacts={"key": {"any_": [key]}}, limit=1)
+    if not found:
+        return None
+    data = found[0].get("data")
+    return json.loads(data) if isinstance(data, str) else data
+
+
+def progress(api: PrefectApi, run: FlowRun) -> tuple[Progress, ...]:
+    """One row a benchmark: from the evaluation's own table, or from its config before there is one."""
+    rows = latest(api, records.progress_key(run.id))
+    if not rows:
+        state = "CANCELLED" if run.type == "CANCELLED" else "PENDING"
+        return tuple(Progress(name, state=state) for name in run.benchmarks)
+    return tuple(
+        Progress(
+            benchmark=row["benchmark"],
+            step=row["step"],
+            state=row["state"],
+            message=row.get("message") or "",
+            requests=row.get("requests"),
+            since=moment(row.get("since")),
+            observed=moment(row.get("observed")),
+        )
+        for row in rows
+    )
+
+
+def results(api: PrefectApi, run: FlowRun) -> "EvaluationResult | None":
+    """The results of an evaluation; None before there are any. Raises CommandError for those of a newer version."""
+    data = latest(api, records.results_key(run.id))
+    if data is None:
+        return None
+    from pydantic import ValidationError  # noqa: PLC0415 (only where results are shown)
+
+    from proctor.tasks.results import EvaluationResult  # noqa: PLC0415
+
+    try:
+        return EvaluationResult.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise CommandError(
+            f"the results of {run.id} were written by another version: {where}: {first['msg']}"
+        ) from error
+
+
+def now() -> datetime:
+    """The time, as Prefect counts it."""
+    return datetime.now(UTC)

@@ -1,0 +1,23 @@
+"""`proctor demo`: a small real model and three benchmarks on this machine, through the real path."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from proctor.cli.run import evaluate
+from proctor.configs.load import read_config
+
+
+@click.command()
+@click.option(
+    "-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the demo's config."
+)
+@click.option("--detach", is_flag=True, help="Print the evaluation's id and return.")
+def demo(overrides: tuple[str, ...], *, detach: bool) -> None:
+    """Measure a small real model with three benchmarks, as local processes: no container, key or GPU needed."""
+    import proctor.demo  # noqa: PLC0415 (only its folder is wanted)
+
+    folder = Path(str(proctor.demo.__file__)).parent
+    loaded = read_config(folder, "demo", overrides, ())
+    sys.exit(evaluate(loaded.config, detach=detach))

@@ -1,0 +1,191 @@
+"""Evaluations as Prefect's state store knows them: found by id, read as typed values."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from proctor.blocks.job import JobHandle
+from proctor.cli.api import PAGE, PrefectApi
+from proctor.cli.errors import CommandError, MistakeError
+from proctor.cli.words import moment
+from proctor.configs import records
+
+FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
+"""State types that never change again; a crashed run comes back by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRun:
+    """One flow run, an evaluation's or a benchmark's."""
+
+    flow_run_id: str
+    name: str
+    type: str
+    """Prefect's state type, for instance RUNNING."""
+    state: str
+    """Its name in words, for instance AwaitingRetry."""
+    message: str
+    since: datetime | None
+    created: datetime | None
+    started: datetime | None
+    ended: datetime | None
+    tags: tuple[str, ...]
+    labels: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    deployed: bool
+
+    @property
+    def id(self) -> str:
+        """The evaluation's 8 hex digits."""
+        return records.evaluation_id(self.flow_run_id)
+
+    @property
+    def final(self) -> bool:
+        """Whether it is over."""
+        return self.type in FINAL
+
+    @property
+    def seconds(self) -> float | None:
+        """Wall-clock time from its first start to its end, or to now."""
+        if self.started is None:
+            return None
+        return ((self.ended if self.final and self.ended else datetime.now(UTC)) - self.started).total_seconds()
+
+    @property
+    def folder(self) -> str:
+        """The evaluation's output folder; empty before it starts."""
+        return str(self.labels.get(records.OUTPUT_LABEL, ""))
+
+    @property
+    def handles(self) -> tuple[JobHandle, ...]:
+        """Its jobs, the latest attempt last."""
+        found = [str(value) for key, value in self.labels.items() if key.startswith(records.JOB_LABEL)]
+        handles = [JobHandle.from_json(json.loads(text)) for text in found]
+        return tuple(sorted(handles, key=lambda each: int(each.name.rpartition("-")[2])))
+
+    @property
+    def backend(self) -> str:
+        """Where its jobs run."""
+        return str((self.parameters.get("config") or {}).get("execution", {}).get("type", "local"))
+
+    @property
+    def benchmarks(self) -> tuple[str, ...]:
+        """Its benchmarks, as the config names them."""
+        tasks = (self.parameters.get("config") or {}).get("evaluation", {}).get("tasks", [])
+        return tuple(str(task.get("name", "")) for task in tasks)
+
+    def document(self) -> dict[str, Any]:
+        """The same for programs."""
+        return {
+            "id": self.id,
+            "flow_run_id": self.flow_run_id,
+            "name": self.name,
+            "state": self.type,
+            "state_name": self.state,
+            "message": self.message,
+            "backend": self.backend,
+            "benchmarks": list(self.benchmarks),
+            "created": iso(self.created),
+            "started": iso(self.started),
+            "ended": iso(self.ended),
+            "seconds": self.seconds,
+            "output_dir": self.folder,
+        }
+
+
+def iso(time: datetime | None) -> str | None:
+    """A time for programs."""
+    return time.isoformat() if time else None
+
+
+def flow_run(row: Mapping[str, Any]) -> FlowRun:
+    """A flow run from the API's JSON."""
+    state = row.get("state") or {}
+    return FlowRun(
+        flow_run_id=str(row["id"]),
+        name=str(row["name"]),
+        type=str(row.get("state_type") or "PENDING"),
+        state=str(row.get("state_name") or "Pending"),
+        message=str(state.get("message") or ""),
+        since=moment(state.get("timestamp")),
+        created=moment(row.get("created")),
+        started=moment(row.get("start_time")),
+        ended=moment(row.get("end_time")),
+        tags=tuple(row.get("tags") or ()),
+        labels=row.get("labels") or {},
+        parameters=row.get("parameters") or {},
+        deployed=row.get("deployment_id") is not None,
+    )
+
+
+def read(api: PrefectApi, flow_run_id: str) -> FlowRun:
+    """A flow run as it stands now. Raises CommandError when it was deleted."""
+    row = api.get(f"/flow_runs/{flow_run_id}")
+    if row is None:
+        raise CommandError(f"the flow run {flow_run_id} does not exist any more")
+    return flow_run(row)
+
+
+def select(api: PrefectApi, limit: int, offset: int = 0, **filters: Any) -> list[FlowRun]:
+    """One page of evaluations, the newest first."""
+    wanted = {"tags": {"all_": [records.EVALUATION_TAG]}, **filters}
+    order = "EXPECTED_START_TIME_DESC"
+    return [
+        flow_run(row) for row in api.post("/flow_runs/filter", flow_runs=wanted, limit=limit, offset=offset, sort=order)
+    ]
+
+
+def find(api: PrefectApi, text: str) -> FlowRun:
+    """The evaluation of this id, unique prefix of an id, or flow run id. Raises CommandError (exit code 2)."""
+    wanted = text.strip().lower()
+    if full := flow_run_id(wanted):
+        row = api.get(f"/flow_runs/{full}")
+        if row and records.EVALUATION_TAG in (row.get("tags") or ()):
+            return flow_run(row)
+        raise MistakeError(f"there is no evaluation with the flow run id {text}; `proctor ls runs` lists them")
+    if not re.fullmatch(r"[0-9a-f]{1,8}", wanted):
+        raise MistakeError(
+            f"{text!r} is no id of an evaluation: 8 hex digits or the first of them; see `proctor ls runs`"
+        )
+    named = select(api, PAGE, name={"like_": wanted})
+    found = [run for run in named if run.id.startswith(wanted)] or unnamed(api, wanted)
+    if not found:
+        raise MistakeError(f"there is no evaluation {text!r}; `proctor ls runs` lists them")
+    if len(found) > 1:
+        listed = ", ".join(f"{run.id} ({run.name})" for run in found[:5])
+        raise MistakeError(f"{text!r} means {len(found)} evaluations: {listed}{', …' if len(found) > 5 else ''}")
+    return found[0]
+
+
+def unnamed(api: PrefectApi, prefix: str) -> list[FlowRun]:
+    """Evaluations of this prefix that were created elsewhere and did not start yet: their names do not tell the id."""
+    waiting = select(
+        api, PAGE, state={"type": {"any_": ["SCHEDULED", "PENDING", "CANCELLED"]}}, start_time={"is_null_": True}
+    )
+    return [run for run in waiting if run.id.startswith(prefix)]
+
+
+def flow_run_id(text: str) -> str | None:
+    """A whole flow run id, or None when the text is none."""
+    try:
+        return str(UUID(text)) if len(text) >= 32 else None
+    except ValueError:
+        return None
+
+
+def split_id(text: str) -> tuple[str, str]:
+    """`ID.BENCHMARK` as its two parts; the second is empty for a whole evaluation."""
+    evaluation, _, benchmark = text.partition(".")
+    return evaluation, benchmark
+
+
+def children(api: PrefectApi, evaluation: str) -> list[FlowRun]:
+    """The runs of an evaluation's benchmarks, the newest of each."""
+    wanted = {"tags": {"all_": [records.BENCHMARK_TAG, records.evaluation_tag(evaluation)]}}
+    rows = api.post("/flow_runs/filter", flow_runs=wanted, limit=PAGE, sort="EXPECTED_START_TIME_ASC")
+    newest = {run.parameters.get("step", run.name): run for run in map(flow_run, rows)}
+    return list(newest.values())

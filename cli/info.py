@@ -1,0 +1,69 @@
+"""`proctor info ID`: everything that is recorded about an evaluation."""
+
+import json
+from typing import Any
+
+import click
+
+from proctor.cli.api import PrefectApi, connect, ui_url
+from proctor.cli.evaluations import FlowRun, find
+from proctor.cli.scores import export_folder
+from proctor.cli.words import duration, local
+from proctor.configs import records
+
+
+@click.command()
+@click.argument("evaluation", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document, with the whole config.")
+def info(evaluation: str, *, as_json: bool) -> None:
+    """Everything that is recorded about an evaluation."""
+    api = connect()
+    run = find(api, evaluation)
+    if as_json:
+        click.echo(json.dumps(document(api, run), indent=1))
+        return
+    facts = lines(api, run)
+    width = max(len(name) for name, _ in facts)
+    for name, text in facts:
+        click.echo(f"{name.ljust(width)}  {text}")
+
+
+def lines(api: PrefectApi, run: FlowRun) -> list[tuple[str, str]]:
+    """The facts, those without a value left out."""
+    labels = run.labels
+    message = f": {run.message}" if run.message else ""
+    facts = [
+        ("id", run.id),
+        ("name", run.name),
+        ("state", f"{run.state}{message}"),
+        ("benchmarks", ", ".join(run.benchmarks)),
+        ("backend", run.backend),
+        ("model", next((tag.removeprefix("model:") for tag in run.tags if tag.startswith("model:")), "")),
+        ("created", local(run.created)),
+        ("started", local(run.started)),
+        ("ended", local(run.ended) if run.final else ""),
+        ("time", duration(run.seconds)),
+        ("user", str(labels.get(records.WHO_LABEL, ""))),
+        ("engine", str(labels.get(records.ENGINE_LABEL, ""))),
+        (
+            "jobs",
+            ", ".join(f"{handle.name}{f' ({handle.native_id})' if handle.native_id else ''}" for handle in run.handles),
+        ),
+        ("output", run.folder),
+        ("export", str(export_folder(run)) if run.folder else ""),
+        ("flow run", run.flow_run_id),
+        ("ui", ui_url(api.address.url, run.flow_run_id)),
+    ]
+    return [(name, text) for name, text in facts if text]
+
+
+def document(api: PrefectApi, run: FlowRun) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        **run.document(),
+        "tags": list(run.tags),
+        "labels": dict(run.labels),
+        "jobs": [handle.to_json() for handle in run.handles],
+        "config": run.parameters.get("config"),
+        "ui": ui_url(api.address.url, run.flow_run_id),
+    }

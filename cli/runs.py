@@ -1,0 +1,57 @@
+"""`proctor ls runs`: the evaluations in Prefect's state store."""
+
+import json
+from typing import Any
+
+import click
+
+from proctor.cli.api import PAGE, PrefectApi, connect
+from proctor.cli.errors import MistakeError
+from proctor.cli.evaluations import FlowRun, select
+from proctor.cli.tables import show
+from proctor.cli.words import duration, local
+
+TYPES = ("SCHEDULED", "PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED", "CANCELLING", "CRASHED", "PAUSED")
+HEAD = ("id", "name", "state", "backend", "benchmarks", "started", "time")
+
+
+@click.command()
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many, the newest first.")
+@click.option("--state", metavar="S", help=f"Only those in this state: {', '.join(each.lower() for each in TYPES)}.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
+def runs(limit: int, state: str | None, *, as_json: bool) -> None:
+    """The newest evaluations."""
+    found = newest(connect(), limit, state_filter(state))
+    if as_json:
+        click.echo(json.dumps([run.document() for run in found], indent=1))
+    elif found:
+        show(HEAD, [cells(run) for run in found], right=("benchmarks", "time"))
+    else:
+        click.echo(f"no evaluations{f' in state {state}' if state else ''}; `proctor run` starts one", err=True)
+
+
+def state_filter(state: str | None) -> dict[str, Any]:
+    """The filter of the API for a state. Raises CommandError for one that does not exist."""
+    if state is None:
+        return {}
+    if state.upper() not in TYPES:
+        raise MistakeError(f"--state: there is no state {state!r}; there are {', '.join(TYPES)}")
+    return {"state": {"type": {"any_": [state.upper()]}}}
+
+
+def newest(api: PrefectApi, limit: int, filters: dict[str, Any]) -> list[FlowRun]:
+    """That many evaluations, a page at a time."""
+    found: list[FlowRun] = []
+    while len(found) < limit:
+        page = select(api, min(PAGE, limit - len(found)), len(found), **filters)
+        found += page
+        if len(page) < PAGE:
+            break
+    return found
+
+
+def cells(run: FlowRun) -> tuple[str, ...]:
+    """One evaluation."""
+    state = run.type if run.type.title() == run.state else f"{run.type} ({run.state})"
+    count = str(len(run.benchmarks))
+    return run.id, run.name, state, run.backend, count, local(run.started or run.created), duration(run.seconds)

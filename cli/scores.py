@@ -1,0 +1,66 @@
+"""How an evaluation ended: its scores, its files, and where the UI shows it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from proctor.cli.api import PrefectApi, ui_url
+from proctor.cli.artifacts import results
+from proctor.cli.evaluations import FlowRun
+from proctor.cli.tables import show
+from proctor.cli.words import duration, number
+
+if TYPE_CHECKING:
+    from proctor.tasks.results import EvaluationResult
+
+HEAD = ("benchmark", "metric", "value", "stderr", "samples", "time")
+RIGHT = ("value", "stderr", "samples", "time")
+
+
+def show_end(api: PrefectApi, run: FlowRun) -> int:
+    """Print the score table, what has no score and why, and the files; the answer is the exit code of the outcome."""
+    result = results(api, run)
+    if result:
+        show(HEAD, score_cells(result), right=RIGHT)
+        for each in result.failed:
+            click.echo(f"{each.benchmark}: {each.state}: {first_line(each.message) or 'no scores'}", err=True)
+    for line in where(api, run):
+        click.echo(line)
+    if run.type == "COMPLETED":
+        return 0
+    click.echo(f"proctor: evaluation {run.id}: {run.state}: {run.message}", err=True)
+    return 1
+
+
+def score_cells(result: "EvaluationResult") -> list[tuple[str, ...]]:
+    """One row a score; a benchmark without scores has one, too."""
+    cells: list[tuple[str, ...]] = []
+    for each in result.benchmarks:
+        time = duration(each.seconds)
+        for score in each.scores:
+            samples = "–" if score.samples is None else str(score.samples)
+            cells.append((each.benchmark, score.name, number(score.value), number(score.stderr), samples, time))
+        if not each.scores:
+            cells.append((each.benchmark, "–", each.state, "–", "–", time))
+    return cells
+
+
+def where(api: PrefectApi, run: FlowRun) -> list[str]:
+    """Files that are really there, and the page of the UI."""
+    found = [path for name in ("results.json", "report.html") if (path := export_folder(run) / name).is_file()]
+    labels = {"results.json": "results", "report.html": "report "}
+    files = [f"{labels[path.name]}  {path}" for path in found]
+    return [*files, f"ui       {ui_url(api.address.url, run.flow_run_id)}"]
+
+
+def export_folder(run: FlowRun) -> Path:
+    """Where the local export of an evaluation lies."""
+    config = run.parameters.get("config") or {}
+    named = ((config.get("export") or {}).get("local") or {}).get("output_dir")
+    return Path(config.get("base_dir") or ".", Path(named).expanduser()) if named else Path(run.folder or ".")
+
+
+def first_line(text: str) -> str:
+    """The first line of a message."""
+    return text.strip().split("\n", 1)[0]

@@ -1,0 +1,66 @@
+"""Starting an evaluation: a run of the deployment of its backend."""
+
+import os
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from proctor.cli import stack, workers
+from proctor.cli.address import here
+from proctor.cli.api import PrefectApi
+from proctor.cli.errors import CommandError
+from proctor.cli.evaluations import FlowRun, read
+from proctor.cli.variables import values
+from proctor.configs import records
+from proctor.configs.host_env import forget, hand_over
+from proctor.configs.schema import EvaluationConfig
+from proctor.tasks.plan import plan
+
+SAMPLE_ID = "00000000"
+"""Stands for the id that the evaluation does not have yet."""
+
+Say = Callable[[str], None]
+
+
+def start(config: EvaluationConfig, say: Say) -> tuple[PrefectApi, FlowRun]:
+    """Check a config as far as this machine can, bring up what runs it, and start it. Raises ConfigError first."""
+    planned = plan(config, SAMPLE_ID, datetime.now(UTC))
+    address = here()
+    shared = address is None or address.on_this_machine
+    handed = values(planned.jobs, os.environ) if shared else {}
+    found = stack.ensure(say)
+    api = PrefectApi(found.address)
+    if not found.own and (missing := workers.nobody(api)):
+        say(missing)
+    return api, create(api, config, planned.model, handed)
+
+
+def create(api: PrefectApi, config: EvaluationConfig, model: str, handed: Mapping[str, str]) -> FlowRun:
+    """A run of `evaluate/<backend>`, named and tagged; it is let go only when the values it needs lie ready."""
+    kind = config.execution.type
+    deployment = api.get(f"/deployments/name/evaluate/{kind}")
+    if deployment is None:
+        raise CommandError(
+            f"the Prefect server at {api.address.url} has no deployment evaluate/{kind}; `proctor up` or `prefect deploy` makes it"
+        )
+    parameters = {"config": config.model_dump(mode="json", exclude_unset=True)}
+    waiting = {"type": "PENDING", "name": "Preparing"}
+    row = api.post(f"/deployments/{deployment['id']}/create_flow_run", parameters=parameters, state=waiting)
+    run_id = str(row["id"])
+    evaluation = records.evaluation_id(run_id)
+    tags = [records.EVALUATION_TAG, records.evaluation_tag(evaluation)]
+    api.patch(f"/flow_runs/{run_id}", name=f"{config.name or model} on {kind} {evaluation}", tags=tags)
+    if handed:
+        hand_over(evaluation, handed)
+    try:
+        let_go(api, run_id)
+    except BaseException:
+        forget(evaluation)
+        raise
+    return read(api, run_id)
+
+
+def let_go(api: PrefectApi, run_id: str, name: str = "Scheduled") -> None:
+    """From now on a worker may take it."""
+    now = datetime.now(UTC).isoformat()
+    state = {"type": "SCHEDULED", "name": name, "state_details": {"scheduled_time": now}}
+    api.post(f"/flow_runs/{run_id}/set_state", state=state, force=True)

@@ -1,0 +1,61 @@
+"""`proctor status ID`: how each benchmark of an evaluation is doing."""
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from proctor.cli.api import connect
+from proctor.cli.artifacts import Progress, now, progress
+from proctor.cli.evaluations import FlowRun, find, iso
+from proctor.cli.scores import show_end
+from proctor.cli.tables import show
+from proctor.cli.watch import HEAD, cells, follow
+from proctor.cli.words import age, duration
+
+
+@click.command()
+@click.argument("evaluation", metavar="ID")
+@click.option("--watch", "watching", is_flag=True, help="Until it ends; Ctrl-C stops watching only.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
+def status(evaluation: str, *, watching: bool, as_json: bool) -> None:
+    """How each benchmark of an evaluation is doing."""
+    api = connect()
+    run = find(api, evaluation)
+    if watching:
+        ended = follow(api, run, "live" if sys.stdout.isatty() and not as_json else "lines")
+        if not as_json:
+            sys.exit(show_end(api, ended))
+        run = ended
+    rows = progress(api, run)
+    if as_json:
+        click.echo(json.dumps(document(run, rows), indent=1))
+        return
+    click.echo(headline(run))
+    show(HEAD, [cells(row, now()) for row in rows], right=("time", "requests"))
+
+
+def headline(run: FlowRun) -> str:
+    """The evaluation in one line."""
+    since = f" for {age(run.since)}" if not run.final else ""
+    words = f": {run.message}" if run.message and run.type in {"FAILED", "CRASHED", "CANCELLED"} else ""
+    return f"{run.name}: {run.state}{since} ({duration(run.seconds)} in all){words}"
+
+
+def document(run: FlowRun, rows: tuple[Progress, ...]) -> dict[str, Any]:
+    """The same for programs."""
+    benchmarks = [
+        {
+            "benchmark": row.benchmark,
+            "step": row.step,
+            "state": row.words(now()).split(" ")[0],
+            "last_state": row.state,
+            "message": row.message,
+            "requests": row.requests,
+            "since": iso(row.since),
+            "observed": iso(row.observed),
+        }
+        for row in rows
+    ]
+    return {**run.document(), "progress": benchmarks}

@@ -1,0 +1,135 @@
+"""Watching an evaluation: live rows in a terminal, a line for each change elsewhere. Stopping to watch ends nothing."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from proctor.cli.api import PrefectApi, ServerAwayError, ui_url
+from proctor.cli.artifacts import Progress, progress
+from proctor.cli.evaluations import FlowRun, read
+from proctor.cli.tables import grid
+from proctor.cli.words import age, duration
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+Mode = Literal["live", "lines", "quiet"]
+
+LOOK_SECONDS = 1.0
+CRASH_PATIENCE = timedelta(seconds=120)
+"""How long a crashed evaluation may take to come back by itself before it counts as ended."""
+
+HEAD = ("benchmark", "state", "time", "requests", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """An evaluation as last seen."""
+
+    run: FlowRun
+    rows: tuple[Progress, ...]
+    trouble: str = ""
+
+
+Show = Callable[[Sight], None]
+
+
+def look(api: PrefectApi, flow_run_id: str) -> Sight:
+    """The evaluation now: two requests."""
+    run = read(api, flow_run_id)
+    return Sight(run, progress(api, run))
+
+
+def over(run: FlowRun, now: datetime) -> bool:
+    """Whether nothing more will happen: it ended, or crashed so long ago that nothing brings it back."""
+    gone = run.type == "CRASHED" and run.since is not None and now - run.since > CRASH_PATIENCE
+    return run.final or gone
+
+
+def watch(api: PrefectApi, flow_run_id: str, show: Show) -> FlowRun:
+    """Show an evaluation until it is over; a server that is away for a while is waited for."""
+    sight = look(api, flow_run_id)
+    while True:
+        show(sight)
+        if over(sight.run, datetime.now(UTC)):
+            return sight.run
+        time.sleep(LOOK_SECONDS)
+        try:
+            sight = look(api, flow_run_id)
+        except ServerAwayError as error:
+            sight = Sight(sight.run, sight.rows, f"{error.message}; waiting for it")
+
+
+@contextmanager
+def display(api: PrefectApi, mode: Mode) -> Iterator[Show]:
+    """What shows each sight: a table that changes in place, a line for each change, or nothing."""
+    if mode != "live":
+        yield Lines() if mode == "lines" else lambda sight: None
+        return
+    from rich.live import Live  # noqa: PLC0415 (50 ms that pipes do not pay)
+
+    with Live(refresh_per_second=4, transient=True) as screen:
+
+        def show(sight: Sight) -> None:
+            screen.update(picture(sight, ui_url(api.address.url, sight.run.flow_run_id)))
+
+        yield show
+
+
+class Lines:
+    """Prints a line for whatever changed since the last sight."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, str] = {}
+
+    def __call__(self, sight: Sight) -> None:
+        """Print what is new."""
+        run, now = sight.run, datetime.now(UTC)
+        self.say(run.id, f"{run.state}{f': {run.message}' if run.type == 'CRASHED' else ''}")
+        for row in sight.rows:
+            words = f"{row.words(now).split(' (')[0]}{f' ({row.message})' if row.message else ''}"
+            self.say(row.benchmark.rpartition(".")[2], words, row.benchmark)
+        self.say("server", sight.trouble)
+
+    def say(self, who: str, words: str, name: str = "") -> None:
+        """One line, unless it was said before."""
+        if words and self.said.get(who) != words:
+            click.echo(f"{datetime.now():%H:%M:%S} {name or who} {words}", err=True)
+        self.said[who] = words
+
+
+def picture(sight: Sight, url: str) -> "Group":
+    """The live table."""
+    from rich.console import Group  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    run, now = sight.run, datetime.now(UTC)
+    head = Text(f"{run.name}  ·  {run.state}  ·  {duration(run.seconds)}", style="bold")
+    table = grid(HEAD, [cells(row, now) for row in sight.rows], ("time", "requests"))
+    return Group(head, table, Text(sight.trouble or url, style="red" if sight.trouble else "dim"))
+
+
+def cells(row: Progress, now: datetime) -> tuple[str, ...]:
+    """One benchmark."""
+    time_in_state = age(row.since, now) if row.state == "RUNNING" else ""
+    requests = "" if row.requests is None else str(row.requests)
+    return row.benchmark, row.words(now), time_in_state, requests, row.message.split("\n", 1)[0]
+
+
+def follow(api: PrefectApi, run: FlowRun, mode: Mode) -> FlowRun:
+    """Watch until the end. Ctrl-C stops the watching only: exit code 130, and how to look again or end it."""
+    try:
+        with display(api, mode) as show:
+            return watch(api, run.flow_run_id, show)
+    except KeyboardInterrupt:
+        click.echo(
+            f"\nstopped watching; evaluation {run.id} goes on. "
+            f"Watch again: proctor status {run.id} --watch. End it: proctor kill {run.id}",
+            err=True,
+        )
+        raise SystemExit(130) from None

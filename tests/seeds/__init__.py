@@ -1,1 +1,0 @@
-"""Every YAML snippet and every command line of the two documents that Proctor grew from, word for word."""
