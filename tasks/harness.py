@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from proctor.configs.deployment_schema import NoDeployment
+from proctor.configs.deployment_schema import Endpoints, NoDeployment
 from proctor.configs.errors import ConfigError
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.resolve import Benchmark
@@ -65,9 +65,26 @@ def endpoint_url(config: EvaluationConfig, benchmark: Benchmark) -> str:
     kind = CORE_TYPES.get(benchmark.endpoint_type, benchmark.endpoint_type)
     deployment = config.deployment
     if not isinstance(deployment, NoDeployment):
-        return f"http://127.0.0.1:{deployment.port}{deployment.endpoints.path(kind)}"
+        base = "lepton://server" if config.execution.type == "lepton" else f"http://127.0.0.1:{deployment.port}"
+        return base + deployment.endpoints.path(kind)
     own = benchmark.config.nemo_evaluator_config.get("target", {}).get("api_endpoint", {}).get("url")
-    return str(own) if own else sibling(checked_url(config), kind)
+    if own:
+        return str(own)
+    return (
+        lepton_url(config, kind) if config.target.api_endpoint.type == "lepton" else sibling(checked_url(config), kind)
+    )
+
+
+def lepton_url(config: EvaluationConfig, kind: str) -> str:
+    """An endpoint of Lepton's by name: its real URL is only known to Lepton, which is asked when a job is submitted."""
+    name = config.target.api_endpoint.deployment_name
+    if not name:
+        raise ConfigError("target.api_endpoint.deployment_name is missing; type: lepton needs the endpoint's name")
+    if config.execution.type != "lepton":
+        raise ConfigError(
+            "target.api_endpoint.type: lepton goes with execution: lepton; elsewhere write the endpoint's URL as url"
+        )
+    return f"lepton://{name}{Endpoints().path(kind)}"
 
 
 def checked_url(config: EvaluationConfig) -> str:

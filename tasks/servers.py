@@ -14,7 +14,7 @@ from proctor.configs.deployment_schema import (
 )
 from proctor.configs.errors import ConfigError
 from proctor.configs.schema import EvaluationConfig
-from proctor.tasks.environment import env_vars, mounts
+from proctor.tasks.environment import absolute, declared_mounts, env_vars, mounts
 from proctor.tasks.harness import served_model
 
 IMAGES = {"vllm": "vllm/vllm-openai:latest", "sglang": "lmsysorg/sglang:latest"}
@@ -59,9 +59,8 @@ def container(config: EvaluationConfig, deployment: Any_Deployment) -> Container
     if isinstance(deployment, NimDeployment) and deployment.nim_model_name:
         own.append(EnvVar("NIM_SERVED_MODEL_NAME", "lit", served_model(config)))
     declared = env_vars(config.env_vars, config.execution.env_vars, deployment.env_vars)
-    return Container(
-        image, packages, (*own, *declared), (*model_mounts(deployment), *mounts(deployment.mounts, config))
-    )
+    places = mounts((*declared_mounts(config), *deployment.mounts), config)
+    return Container(image, packages, (*own, *declared), (*model_mounts(config, deployment, places), *places))
 
 
 def require_packages(deployment: Any_Deployment, packages: tuple[str, ...]) -> None:
@@ -81,13 +80,21 @@ def default_image(deployment: Any_Deployment) -> str | None:
     return IMAGES.get(deployment.type)
 
 
-def model_mounts(deployment: Any_Deployment) -> tuple[Mount, ...]:
-    """The checkpoint at /checkpoint, read only, and the cache at /cache."""
+def model_mounts(config: EvaluationConfig, deployment: Any_Deployment, places: tuple[Mount, ...]) -> tuple[Mount, ...]:
+    """The checkpoint at /checkpoint, read only, and the cache at /cache; `places` are the other mounts."""
     checkpoint = getattr(deployment, "checkpoint_path", None)
-    found = [Mount(checkpoint, "/checkpoint", read_only=True)] if checkpoint else []
+    found = [Mount(on_the_machine(checkpoint, config, places), "/checkpoint", read_only=True)] if checkpoint else []
     if deployment.cache_path:
-        found.append(Mount(deployment.cache_path, "/cache"))
+        found.append(Mount(absolute(deployment.cache_path, config), "/cache"))
     return tuple(found)
+
+
+def on_the_machine(path: str, config: EvaluationConfig, places: tuple[Mount, ...]) -> str:
+    """A path outside of containers; one that lies under the target of a mount is meant as the container sees it."""
+    for place in places:
+        if place.source != place.target and f"{path}/".startswith(f"{place.target.rstrip('/')}/"):
+            return place.source.rstrip("/") + path.removeprefix(place.target.rstrip("/"))
+    return absolute(path, config)
 
 
 def command(deployment: Any_Deployment, served: str, *, containers: bool) -> str | None:

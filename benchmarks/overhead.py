@@ -1,0 +1,105 @@
+"""What orchestration costs: 20 containers that do nothing, through `evaluate` and through bare `docker run`."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+from benchmarks.counting_proxy import CountingProxy
+from benchmarks.table import Row
+from tests.engine import fake_harness_image
+from tests.fake_harness import fake_harness
+
+COUNT = 20
+PARALLEL = 4
+DRIVER = """
+import asyncio, json, sys
+from proctor.configs.schema import EvaluationConfig
+from proctor.flows.evaluate import evaluate
+asyncio.run(evaluate(EvaluationConfig.model_validate(json.load(sys.stdin)), return_state=True))
+"""
+
+
+def config(folder: Path, image: str, endpoint: str, count: int, parallel: int) -> dict[str, object]:
+    """An evaluation of benchmarks that do nothing."""
+    names = [f"fake.noop_{index}" for index in range(count)]
+    settings: dict[str, object] = {"config": {"params": {"extra": {}}}}
+    tasks = [{"name": name, "container": image, "nemo_evaluator_config": settings} for name in names]
+    return {
+        "execution": {"type": "local", "output_dir": str(folder), "max_parallel": parallel, "network": "host"},
+        "target": {"api_endpoint": {"url": endpoint, "model_id": "none"}},
+        "evaluation": {"trust_unlisted": True, "tasks": tasks},
+    }
+
+
+def answering_endpoint() -> str:
+    """The URL of an endpoint on this machine that answers whatever it is asked."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), fake_harness.Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}/v1/chat/completions"
+
+
+def bare_loop(image: str, folder: Path, parallel: int) -> float:
+    """Wall seconds of `docker run` for each container, `parallel` at a time through xargs."""
+    document = {"config": {"type": "fake", "output_dir": "/results", "params": {"extra": {}}}}
+    for index in range(COUNT):
+        (folder / str(index)).mkdir(parents=True)
+        (folder / str(index) / "run.json").write_text(json.dumps(document))
+    command = (
+        f"seq 0 {COUNT - 1} | xargs -P {parallel} -I@ docker run --rm --network host -v {folder}/@:/results {image} "
+        "nemo-evaluator run_eval --run_config /results/run.json"
+    )
+    started = time.monotonic()
+    subprocess.run(["sh", "-c", command], check=True, capture_output=True)
+    return time.monotonic() - started
+
+
+def through_evaluate(api_url: str, content: dict[str, object]) -> tuple[float, int]:
+    """Wall seconds from the start of the flow run to its end, and the API requests it made."""
+    proxy = CountingProxy(api_url)
+    env = {**os.environ, "PREFECT_API_URL": proxy.url, "PREFECT_LOGGING_LEVEL": "ERROR"}
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER], input=json.dumps(content), env=env, text=True, capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr)
+    return newest_run_seconds(api_url), proxy.requests
+
+
+def newest_run_seconds(api_url: str) -> float:
+    """The run time of the newest evaluation, as Prefect recorded it."""
+    import httpx  # noqa: PLC0415
+
+    wanted = {"flows": {"name": {"any_": ["evaluate"]}}, "sort": "START_TIME_DESC", "limit": 1}
+    (run,) = httpx.post(f"{api_url}/flow_runs/filter", json=wanted).raise_for_status().json()
+    if run["state_type"] != "COMPLETED":
+        raise RuntimeError(f"the evaluation ended {run['state_name']}: {run['state'].get('message')}")
+    return float(run["total_run_time"])
+
+
+def measure(api_url: str) -> list[Row]:
+    """The rows of this table; the two sides of a ratio are measured one right after the other."""
+    image = fake_harness_image()
+    endpoint = answering_endpoint()
+    rows = []
+    requests = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for label, parallel in (("one at a time", 1), (f"{PARALLEL} at a time", PARALLEL)):
+            bare = min(bare_loop(image, folder / f"bare-{parallel}-{again}", parallel) for again in range(2))
+            found = [
+                through_evaluate(api_url, config(folder / "ours", image, endpoint, COUNT, parallel)) for _ in range(2)
+            ]
+            ours, requests[COUNT] = min(found)
+            rows.append(Row(f"{COUNT} containers {label}: docker run", bare, None, "s"))
+            rows.append(Row(f"{COUNT} containers {label}: evaluate", ours, None, "s"))
+            rows.append(Row("  ratio", ours / bare, 1.25, ""))
+        _, requests[1] = through_evaluate(api_url, config(folder / "ours", image, endpoint, 1, 1))
+    rows.append(Row("API requests of an evaluation with 1 benchmark", requests[1], None, ""))
+    rows.append(Row("API requests for each further benchmark", (requests[COUNT] - requests[1]) / (COUNT - 1), None, ""))
+    return rows

@@ -1,0 +1,62 @@
+"""The documents that Lepton would be sent."""
+
+import json
+import re
+import subprocess
+from typing import Any
+
+from proctor.blocks.job import Container, EnvVar, JobSpec, Server, Step
+from proctor.blocks.lepton.render import render
+from proctor.configs.execution_schema import LeptonExecution
+
+CONTAINER = Container(
+    image="nvcr.io/nvidia/eval@sha256:ff",
+    env=(EnvVar("KEY", "host", "KEY"), EnvVar("TEXT", "lit", "it's"), EnvVar("HF_TOKEN", "runtime", "HF")),
+)
+STEPS = tuple(
+    Step(f"{name}.{index}", f"h.{name}", CONTAINER, "url: lepton://server/v1\n", "lepton://server/v1/completions")
+    for index, name in enumerate(("one", "two"))
+)
+SERVER = Server("vllm", Container(image="vllm/vllm-openai:latest"), "vllm serve m", 8000, "m")
+JOB = JobSpec("proctor-0a1b2c3d-abcdef-0-1", "0a1b2c3d", "./results/e", STEPS, SERVER)
+EXECUTION = LeptonExecution(
+    resource_shape="cpu.small", endpoint_resource_shape="gpu.1xh200", node_group="cpus", priority="mid-4000"
+)
+
+
+def documents() -> list[dict[str, Any]]:
+    text = re.sub(r"^#.*$", "\0", render(JOB, EXECUTION), flags=re.MULTILINE)
+    return [json.loads(part) for part in text.split("\0") if part.strip()]
+
+
+def test_an_endpoint_and_a_job_for_each_benchmark() -> None:
+    endpoint, *jobs = documents()
+    assert endpoint["spec"]["resource_requirement"]["resource_shape"] == "gpu.1xh200"
+    assert endpoint["spec"]["container"]["command"] == ["/bin/sh", "-c", "vllm serve m"]
+    assert [job["metadata"]["labels"]["proctor.step"] for job in jobs] == ["one.0", "two.1"]
+    for job in jobs:
+        assert job["spec"]["max_failure_retry"] == job["spec"]["max_job_failure_retry"] == 0
+        assert job["spec"]["affinity"] == {"allowed_dedicated_node_groups": ["cpus"]}
+        assert job["spec"]["queue_config"] == {"priority_class": "mid-4000"}
+
+
+def test_names_fit_what_lepton_accepts() -> None:
+    for document in documents():
+        name = document["metadata"]["name"]
+        assert re.fullmatch(r"[a-z][a-z0-9-]{0,34}[a-z0-9]", name)
+
+
+def test_the_benchmarks_ask_the_endpoint_of_the_evaluation() -> None:
+    endpoint, job, _ = documents()
+    script = job["spec"]["container"]["command"][-1]
+    assert f"url: lepton://{endpoint['metadata']['name']}/v1" in script
+    assert f"MODELS_URL=lepton://{endpoint['metadata']['name']}/v1/models" in script
+    subprocess.run(["sh", "-n"], input=script, text=True, check=True)
+
+
+def test_variables_are_texts_references_or_names() -> None:
+    envs = {each["name"]: each for each in documents()[1]["spec"]["envs"]}
+    assert envs["TEXT"]["value"] == "it's"
+    assert envs["HF_TOKEN"]["value_from"] == {"secret_name_ref": "HF"}
+    assert envs["KEY"]["value"] == "${host:KEY}"
+    assert envs["PROCTOR_JOB"]["value"] == JOB.name

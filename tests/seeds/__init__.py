@@ -1,0 +1,1 @@
+"""Every YAML snippet and every command line of the two documents that Proctor grew from, word for word."""
