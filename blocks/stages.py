@@ -56,7 +56,11 @@ def step_wrapper(job: JobSpec, step: Step, paths: StepPaths, ready_timeout: floa
         "POST": step.post_cmd,
         **waiting_values(job.server, step),
     }
-    exports = {"NEMO_EVALUATOR_TELEMETRY_LEVEL": "0"}
+    exports = {
+        "NEMO_EVALUATOR_TELEMETRY_LEVEL": "0",
+        # on TERM it waits so long for its children, one of which (multiprocessing's resource tracker) never obeys
+        "NEMO_EVALUATOR_SHUTDOWN_TIMEOUT_SECONDS": "5",
+    }
     return script(values, exports, "lib.sh", "step.sh")
 
 
