@@ -114,7 +114,7 @@ def parse(source: Source) -> dict[str, Any]:
         raise ConfigError(f"{source.shown}: not valid YAML: {one_line(error)}") from error
     except OmegaConfBaseException as error:
         raise ConfigError(f"{source.shown}: {one_line(error)}") from error
-    if not isinstance(content, dict) or yaml.compose(source.text, Loader=yaml.SafeLoader) is None:
+    if not isinstance(content, dict) or not content:
         raise ConfigError(f"{source.shown} holds no config: a mapping with evaluation.tasks is needed")
     return {str(key): value for key, value in content.items()}
 

@@ -8,6 +8,7 @@ import difflib
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NoReturn
 
 from proctor.blocks.job import EnvVar, Mount
@@ -111,6 +112,7 @@ def split(flag: str) -> list[str]:
     )
 
 
+@cache
 def parser() -> Parser:
     """All flags that we know."""
     known = Parser(prog="docker run", add_help=False, allow_abbrev=False)
