@@ -29,6 +29,11 @@ class StepFiles:
         return self.folder / ".proctor" / f"claim-{self.job}"
 
     @property
+    def cancelled(self) -> Path:
+        """Made by who cancels the step, so that its wrapper knows that it was meant."""
+        return self.folder / ".proctor" / f"cancel-{self.job}"
+
+    @property
     def script(self) -> Path:
         """The wrapper."""
         return self.folder / ".proctor" / f"{self.job}.sh"
@@ -82,6 +87,12 @@ def write_order(job: JobSpec) -> None:
     """The file by which steps know their turn."""
     order_file(job).parent.mkdir(parents=True, exist_ok=True)
     order_file(job).write_text("".join(f"{step.name}\n" for step in job.steps))
+
+
+def note_cancel(files: StepFiles) -> None:
+    """Leave the word that a step is ended on purpose, before it is told to end."""
+    if files.claim.is_dir():
+        files.cancelled.touch()
 
 
 def forestall(files: StepFiles, name: str) -> bool:

@@ -11,6 +11,9 @@ from proctor.blocks.stages import EXIT_INTERRUPTED, EXIT_UNAVAILABLE
 LOST = "lost: "
 """Begins the message of a step that ended without a word of its own and may be started again."""
 
+CANCELLED = "cancelled"
+"""Begins the words of a step that was ended on purpose; any other interruption (a reboot, say) makes it lost."""
+
 STAGES = ("pre-start", "waiting", "running", "exit")
 
 
@@ -104,6 +107,8 @@ def ended(stage: Stage, started: datetime | None) -> StepStatus:
     code = stage.exit_code
     if code is None:
         return StepStatus(JobState.FAILED, None, LOST + (stage.words or "stage.exit is damaged"), started, stage.time)
+    if code == EXIT_INTERRUPTED and not stage.words.startswith(CANCELLED):
+        return StepStatus(JobState.FAILED, None, LOST + (stage.words or "interrupted"), started, stage.time)
     state = {0: JobState.COMPLETED, EXIT_INTERRUPTED: JobState.CANCELLED}.get(code, JobState.FAILED)
     words = stage.words or ("" if code == 0 else f"the harness ended with exit code {code}")
     return StepStatus(state, code, words, started, stage.time)

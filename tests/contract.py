@@ -234,7 +234,12 @@ class RunningContract(BackendContract):
         [
             ("sys.exit(3)", JobState.FAILED, 3, "exit code 3"),
             ("os._exit(0)", JobState.FAILED, 65, "no results.yml"),
-            ("(out / '.nemo_evaluator_interrupted').write_text('{}')", JobState.CANCELLED, 143, "interrupted"),
+            (
+                "(out / '.nemo_evaluator_interrupted').write_text('{}')",
+                JobState.FAILED,
+                None,
+                "lost: the harness was interrupted",
+            ),
         ],
     )
     def test_a_bad_end_is_told(self, setup: Setup, script: str, state: JobState, code: int, words: str) -> None:

@@ -20,6 +20,7 @@ from proctor.blocks.job_files import (
     contained_script,
     forestall,
     look_at_step,
+    note_cancel,
     step_files,
     write_order,
     write_step,
@@ -127,9 +128,12 @@ class DockerBackend(Backend):
         for handle in handles:
             for name in [step] if step else [*handle.steps, SERVER]:
                 forestall(step_files(handle, name), name)
+                note_cancel(step_files(handle, name))
             entries = there[handle.name]
             ending += [entry for name, entry in entries.items() if step in {None, name}]
         with engine_errors():
+            if not shares_files(client, self.execution):
+                remote.note_cancel(client, handles, there)
             containers.stop_all(client, ending, GRACE_SECONDS + 3)
         status = self.poll(handles)
         for handle in handles:

@@ -28,6 +28,21 @@ def provide(client: "DockerClient", job: JobSpec, container: str, step: str) -> 
     client.api.put_archive(container, CONTAINER_JOB, packed({f".proctor/{order.name}": order}))
 
 
+def note_cancel(
+    client: "DockerClient", handles: Collection[JobHandle], there: Mapping[str, Mapping[str, Mapping[str, Any]]]
+) -> None:
+    """Leave the word that steps are ended on purpose, inside their containers."""
+    for handle in handles:
+        for name in handle.steps:
+            note = step_files(handle, name).cancelled
+            if name in there[handle.name]:
+                note.parent.mkdir(parents=True, exist_ok=True)
+                note.touch()
+                client.api.put_archive(
+                    there[handle.name][name]["Id"], CONTAINER_RESULTS, packed({f".proctor/{note.name}": note})
+                )
+
+
 def packed(content: Mapping[str, Path]) -> bytes:
     """Files and folders as a tar archive that belongs to nobody in particular."""
     archive = io.BytesIO()

@@ -16,6 +16,7 @@ from proctor.blocks.job_files import (
     StepFiles,
     forestall,
     look_at_step,
+    note_cancel,
     server_script,
     step_files,
     step_script,
@@ -91,6 +92,7 @@ class ProcessBackend(Backend):
                 files = step_files(handle, name)
                 if forestall(files, name):
                     continue
+                note_cancel(files)
                 claims[step_marker(handle.name, name)] = files.claim
         if claims:
             processes.end(claims, GRACE_SECONDS + 3)

@@ -33,11 +33,16 @@ finish() {
   exit "$finish_code"
 }
 
+# interrupted: somebody told us to end. Who cancels a step says so in a file; a reboot or an administrator does not.
+interrupted() {
+  if [ -e "$OUT/.proctor/cancel-$JOB" ]; then finish 143 "cancelled"; else finish 143 "interrupted by TERM"; fi
+}
+
 # pause SECONDS: a sleep that a signal can end.
 pause() {
   sleep "$1" 2>/dev/null &
   wait $! || true
-  [ -z "$STOPPED" ] || finish 143 "interrupted by TERM before it started"
+  [ -z "$STOPPED" ] || interrupted
 }
 
 # watchdog SECONDS SIGNAL: send ourselves a signal later; `kill "$DOG"` calls it off.

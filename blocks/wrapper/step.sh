@@ -108,7 +108,7 @@ judge() {
   if [ -n "$TIMED_OUT" ]; then
     finish 124 "timed out after $TIMEOUT s"
   elif [ -n "$STOPPED" ]; then
-    finish 143 "interrupted by TERM"
+    interrupted
   elif [ "$CODE" = 0 ] && [ -f "$OUT/.nemo_evaluator_interrupted" ]; then
     finish 143 "the harness was interrupted"
   elif [ "$CODE" = 0 ] && [ ! -s "$OUT/results.yml" ]; then

@@ -101,7 +101,12 @@ def test_success_is_told_with_its_times(bench: Bench) -> None:
     [
         ("exit 3", JobState.FAILED, 3, "exit code 3"),
         ("exit 0", JobState.FAILED, 65, "no results.yml"),
-        ("echo x >$OUT/results.yml; touch $OUT/.nemo_evaluator_interrupted", JobState.CANCELLED, 143, "interrupted"),
+        (
+            "echo x >$OUT/results.yml; touch $OUT/.nemo_evaluator_interrupted",
+            JobState.FAILED,
+            None,
+            "lost: the harness was interrupted",
+        ),
     ],
 )
 def test_an_end_that_is_no_success(bench: Bench, body: str, state: JobState, code: int, words: str) -> None:
@@ -151,7 +156,7 @@ def test_term_is_forwarded_and_leaves_nothing_behind(bench: Bench) -> None:
     wait_until(bench.root / "a.0" / "up")
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 143
-    assert join(read_folder(bench.root / "a.0", job.name), GONE).state is JobState.CANCELLED
+    assert stage_files.lost(join(read_folder(bench.root / "a.0", job.name), GONE)), "nobody said that it was meant"
     left = subprocess.run(["pgrep", "-fx", "sleep 61.7"], capture_output=True, text=True, check=False).stdout
     assert left == ""
 
@@ -164,6 +169,17 @@ def test_term_while_it_waits_for_its_turn(bench: Bench) -> None:
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 143
     assert not (bench.root / "b.1" / "stage.running").exists()
+
+
+def test_term_on_purpose_is_a_cancellation(bench: Bench) -> None:
+    bench.write('touch "$OUT/up"; sleep 61.9')
+    job = bench.job("a.0")
+    process = bench.start(job, job.steps[0])
+    wait_until(bench.root / "a.0" / "up")
+    (bench.root / "a.0" / ".proctor" / f"cancel-{job.name}").touch()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 143
+    assert join(read_folder(bench.root / "a.0", job.name), GONE).state is JobState.CANCELLED
 
 
 def test_a_dead_endpoint_is_told_before_the_harness_runs(bench: Bench) -> None:
@@ -208,6 +224,7 @@ EXIT_0, EXIT_3, EXIT_143 = (
     ("exit", "x 3 j boom"),
     ("exit", "2026-01-01T00:00:00Z 143 j"),
 )
+CANCELLED_143 = ("exit", "2026-01-01T00:00:00Z 143 j cancelled")
 RUNNING, STARTED = ("running", "2026-01-01T00:00:00Z j"), ("pre-start", "2026-01-01T00:00:00Z j")
 
 
@@ -218,7 +235,8 @@ RUNNING, STARTED = ("running", "2026-01-01T00:00:00Z j"), ("pre-start", "2026-01
         ([RUNNING, EXIT_0], Seen("ended", 137), JobState.COMPLETED, 0, ""),
         ([RUNNING, EXIT_0], UNSEEN, JobState.COMPLETED, 0, ""),
         ([RUNNING, EXIT_3], GONE, JobState.FAILED, 3, "boom"),
-        ([RUNNING, EXIT_143], GONE, JobState.CANCELLED, 143, "143"),
+        ([RUNNING, EXIT_143], GONE, JobState.FAILED, None, "lost: "),
+        ([RUNNING, CANCELLED_143], GONE, JobState.CANCELLED, 143, "cancelled"),
         ([("exit", "2026-01-01T00:00:00Z 0 other")], ALIVE, JobState.PENDING, None, ""),
         ([STARTED, RUNNING], ALIVE, JobState.RUNNING, None, ""),
         ([STARTED], ALIVE, JobState.PENDING, None, ""),
