@@ -5,6 +5,7 @@ and leaves stage files in the step's output folder, where `proctor.blocks.stage_
 busybox sh and bash. Paths and names come in as values and are quoted here and nowhere else.
 """
 
+import json
 import shlex
 from dataclasses import dataclass
 from importlib.resources import files
@@ -60,28 +61,58 @@ def step_wrapper(job: JobSpec, step: Step, paths: StepPaths, ready_timeout: floa
         "NEMO_EVALUATOR_TELEMETRY_LEVEL": "0",
         # on TERM it waits so long for its children, one of which (multiprocessing's resource tracker) never obeys
         "NEMO_EVALUATOR_SHUTDOWN_TIMEOUT_SECONDS": "5",
+        # or a harness's lines would wait in its buffer while a user follows its log
+        "PYTHONUNBUFFERED": "1",
     }
     return script(values, exports, "lib.sh", "step.sh")
 
 
 def server_wrapper(job: JobSpec, server: Server, folder: str) -> str:
     """The script that runs a server's command in `folder`, where it leaves the same stage files as a step does."""
-    command = server.command or ""
     values = {"JOB": job.name, "STEP": "server", "OUT": folder, "ALL": "", "GRACE": str(GRACE_SECONDS)}
-    values["COMMAND"] = f"{server.pre_cmd}\n{command}" if server.pre_cmd else f"exec {command}"
-    return script(values, {}, "lib.sh", "server.sh")
+    values["COMMAND"] = server_command(server)
+    return script(values, {"PYTHONUNBUFFERED": "1"}, "lib.sh", "server.sh")
+
+
+def server_command(server: Server) -> str:
+    """Shell text that becomes the server, so that signals reach it: pre_cmd, then the command in place of the shell.
+
+    A command of several parts (`cd there && serve`) stays a child of the shell.
+    """
+    command = server.command or ""
+    text = f"exec {command}" if single(command) else command
+    return f"{server.pre_cmd}\n{text}".lstrip("\n")
+
+
+def single(command: str) -> bool:
+    """Whether shell text is one program with its arguments, which `exec` can start."""
+    reader = shlex.shlex(command, posix=True, punctuation_chars=";&|()")
+    reader.commenters = ""
+    try:
+        words = list(reader)
+    except ValueError:
+        return False
+    operators = any(word and not word.strip(";&|()") for word in words)
+    return not operators and "\n" not in command.strip() and "=" not in command.strip().split(" ")[0]
 
 
 def waiting_values(server: Server | None, step: Step) -> dict[str, str]:
     """What the wrapper waits for before it starts the harness: our server, or any answer of the endpoint."""
     if server is None:
-        return {"HEALTH_URL": "", "MODELS_URL": models_url(step.endpoint_url), "MODEL": ""}
+        return {"HEALTH_URL": "", "MODELS_URL": models_url(step.endpoint_url), "MODEL": "", "MODEL_AS_JSON": ""}
     base = f"http://127.0.0.1:{server.port}"
     return {
         "HEALTH_URL": base + server.health_path,
         "MODELS_URL": base + server.models_path,
         "MODEL": server.served_model,
+        "MODEL_AS_JSON": "\n".join(spellings(server.served_model)),
     }
+
+
+def spellings(name: str) -> list[str]:
+    """The ways in which a JSON document may spell a name."""
+    plain = [json.dumps(name), json.dumps(name, ensure_ascii=False)]
+    return list(dict.fromkeys([*plain, *(text.replace("/", "\\/") for text in plain)]))
 
 
 def models_url(endpoint_url: str) -> str:

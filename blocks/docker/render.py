@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from proctor.blocks.docker.docker_args import DockerArgs, parse
 from proctor.blocks.job import Container, EnvVar, JobHandle, JobSpec, Mount, Step
 from proctor.blocks.job_files import CONTAINER_JOB, CONTAINER_RESULTS, SERVER, contained_script, step_files
+from proctor.blocks.stages import server_command
 from proctor.configs.execution_schema import LocalExecution
 
 EVALUATION_LABEL, JOB_LABEL, STEP_LABEL = "proctor.evaluation", "proctor.job", "proctor.step"
@@ -41,13 +42,12 @@ def server_request(job: JobSpec, execution: LocalExecution) -> ContainerRequest 
     if job.server is None:
         return None
     args = docker_args(execution)
-    text = f"{job.server.pre_cmd}\n{job.server.command}" if job.server.pre_cmd else f"exec {job.server.command}"
     return ContainerRequest(
         name=f"{job.name}-{SERVER}",
         step=SERVER,
         image=image_of(job.server.container),
         entrypoint=("sh", "-c") if job.server.command else None,
-        command=(text,) if job.server.command else None,
+        command=(server_command(job.server),) if job.server.command else None,
         env=(*args.env, *job.server.container.env),
         mounts=(*job.server.container.mounts, *args.mounts),
         labels=labels(job, SERVER),

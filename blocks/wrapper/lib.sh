@@ -15,7 +15,11 @@ say() { printf 'proctor: %s\n' "$*"; }
 # claim: only the first process of this job name may run this step; a second one leaves without a trace.
 claim() {
   mkdir -p "$OUT/.proctor" || exit 73
-  mkdir "$OUT/.proctor/claim-$JOB" 2>/dev/null || exit 0
+  if ! mkdir "$OUT/.proctor/claim-$JOB" 2>/dev/null; then
+    [ ! -d "$OUT/.proctor/claim-$JOB" ] || exit 0
+    say "cannot write to $OUT" >&2
+    exit 73
+  fi
   echo $$ >"$OUT/.proctor/claim-$JOB/pid"
   rm -f "$OUT/stage.running" "$OUT/stage.waiting" "$OUT/stage.exit"
 }
@@ -60,13 +64,14 @@ watchdog() {
 # end_child SIGNAL
 end_child() { [ -z "$CHILD" ] || kill -s "$1" "$CHILD" 2>/dev/null; }
 
-# sweep: kill what the child left behind in other sessions (harnesses use pseudo terminals); Linux only, elsewhere nothing.
+# sweep: kill what the child left behind, also in other sessions (harnesses use pseudo terminals); elsewhere than on Linux nothing.
 sweep() {
   [ -n "$PROCTOR_STEP" ] || return 0
-  for proc in /proc/[0-9]*; do
-    pid=${proc#/proc/}
-    [ "$pid" = "$$" ] || [ "$pid" = 1 ] && continue
-    grep -qsF "PROCTOR_STEP=$JOB/$STEP/" "$proc/environ" && kill -s KILL "$pid" 2>/dev/null
+  found=$(grep -lsF "PROCTOR_STEP=$JOB/$STEP/" /proc/[0-9]*/environ)
+  for entry in $found; do
+    pid=${entry#/proc/}
+    pid=${pid%/environ}
+    [ "$pid" = "$$" ] || [ "$pid" = 1 ] || kill -s KILL "$pid" 2>/dev/null
   done
   return 0
 }

@@ -4,16 +4,28 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
+import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from proctor.blocks import stage_files
-from proctor.blocks.job import Container, JobSpec, JobState, Step, StepStatus
-from proctor.blocks.stage_files import ALIVE, GONE, UNSEEN, Seen, join, parse, read_folder
-from proctor.blocks.stages import StepPaths, models_url, step_marker, step_wrapper
+from proctor.blocks.job import Container, JobSpec, JobState, Server, Step, StepStatus
+from proctor.blocks.stage_files import ALIVE, GONE, UNSEEN, Seen, after_server_death, join, parse, read_folder
+from proctor.blocks.stages import (
+    StepPaths,
+    models_url,
+    server_command,
+    server_wrapper,
+    spellings,
+    step_marker,
+    step_wrapper,
+)
 
 SHELLS = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]
 HARNESS = """#!/bin/sh
@@ -62,8 +74,8 @@ class Bench:
             "PROCTOR_STEP": step_marker(job.name, step.name),
         }
 
-    def start(self, job: JobSpec, step: Step, ready_timeout: float = 5) -> subprocess.Popen[bytes]:
-        env = self.env(job, step)
+    def start(self, job: JobSpec, step: Step, ready_timeout: float = 5, **more: str) -> subprocess.Popen[bytes]:
+        env = self.env(job, step) | more
         return subprocess.Popen(
             [*self.shell, str(self.script(job, step, ready_timeout))], env=env, start_new_session=True
         )
@@ -205,6 +217,119 @@ def test_every_step_has_an_adapter_port_of_its_own(bench: Bench, monkeypatch: py
     given = bench.job("given.0")
     bench.run(given, given.steps[0])
     assert (bench.root / "given.0" / "port").read_text() == "4711\n"
+
+
+class Answers(BaseHTTPRequestHandler):
+    """An endpoint that lists a model at /v1/models, and answers 404 to everything else."""
+
+    listing = b'{"data": [{"id": "org\\/m\\u00fcll"}]}'
+
+    def do_GET(self) -> None:
+        known = self.path in {"/health", "/v1/models"}
+        self.send_response(200 if known else 404)
+        self.end_headers()
+        self.wfile.write(self.listing if known else b"no such page")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+PROBES = [tool for tool in ("curl", "python3", "wget") if shutil.which(tool)]
+TOOLS = ("sh", "date", "mkdir", "mv", "rm", "sleep", "cat", "grep", "sed", "tail", "head", "dirname", "touch")
+
+
+@pytest.fixture(params=PROBES)
+def path_with_one_probe(request: pytest.FixtureRequest, bench: Bench) -> str:
+    """A PATH like a slim image's, where only one tool can speak HTTP."""
+    for tool in (*TOOLS, request.param):
+        found = os.path.realpath(sys.executable) if tool == "python3" else shutil.which(tool)
+        (bench.root / "bin" / tool).symlink_to(str(found))
+    return str(bench.root / "bin")
+
+
+@pytest.mark.parametrize("proxy", [None, "http://127.0.0.1:1"])
+def test_any_answer_of_an_endpoint_will_do(
+    bench: Bench, path_with_one_probe: str, port: int, proxy: str | None
+) -> None:
+    job = bench.job("a.0")
+    step = Step("a.0", "a", Container(), "", f"http://127.0.0.1:{port}/not-there")
+    shell = str(shutil.which(bench.shell[0]))
+    bench.shell = [shell, *bench.shell[1:]]
+    process = bench.start(job, step, 2, PATH=path_with_one_probe, **({"http_proxy": proxy} if proxy else {}))
+    assert process.wait(30) == 0, join(read_folder(bench.root / "a.0", job.name), GONE)
+
+
+@pytest.mark.parametrize(("model", "code"), [("org/müll", 0), ("mül", 69)])
+def test_the_server_must_list_the_model_however_it_spells_it(bench: Bench, port: int, model: str, code: int) -> None:
+    plain = bench.job("a.0")
+    server = Server("generic", Container(), "", port, model)
+    job = JobSpec(plain.name, plain.evaluation, plain.output_dir, plain.steps, server)
+    assert bench.start(job, job.steps[0], ready_timeout=1).wait(30) == code
+    status = join(read_folder(bench.root / "a.0", job.name), GONE)
+    assert (code == 0) or f"does not list the model {model}" in status.message
+
+
+@pytest.mark.parametrize("command", ["echo up; sleep 0; exit 7", "cd / && X=1 sh -c 'exit 7'", "sh -c 'exit 7'"])
+def test_a_server_may_be_any_shell_text(bench: Bench, command: str) -> None:
+    job, server = bench.job(), Server("generic", Container(), command, 1, "m", pre_cmd="export A=1")
+    script = bench.root / "server.sh"
+    script.write_text(server_wrapper(job, server, str(bench.root)))
+    assert subprocess.run([*bench.shell, str(script)], check=False, timeout=20).returncode == 7
+
+
+def test_a_single_server_program_takes_the_place_of_the_shell() -> None:
+    server = Server("vllm", Container(), "vllm serve 'a;b' --port 1", 1, "m", pre_cmd="export A=1")
+    assert server_command(server) == "export A=1\nexec vllm serve 'a;b' --port 1"
+
+
+def test_names_are_found_however_json_spells_them() -> None:
+    assert '"a\\/\\u00fc"' in spellings("a/ü")
+    assert '"a/ü"' in spellings("a/ü")
+
+
+def test_a_folder_that_cannot_be_written_is_no_success(bench: Bench) -> None:
+    job = bench.job("a.0")
+    (bench.root / "a.0" / ".proctor").mkdir(parents=True)
+    (bench.root / "a.0" / ".proctor" / f"claim-{job.name}").write_text("in the way")
+    assert bench.start(job, job.steps[0]).wait(20) == 73
+
+
+def test_what_a_harness_leaves_behind_is_ended_with_it(bench: Bench) -> None:
+    bench.write('setsid sleep 62.3 & echo x >"$OUT/results.yml"')
+    job = bench.job("a.0")
+    assert bench.run(job, job.steps[0]).state is JobState.COMPLETED
+    left = subprocess.run(["pgrep", "-fx", "sleep 62.3"], capture_output=True, text=True, check=False).stdout
+    assert left == ""
+
+
+LOST_STEP = StepStatus(JobState.FAILED, None, "lost: its processes are gone")
+RUNNING_STEP = StepStatus(JobState.RUNNING)
+
+
+@pytest.mark.parametrize(
+    ("step", "server", "state", "code", "words"),
+    [
+        (RUNNING_STEP, "exit code 9", JobState.RUNNING, None, "server died: exit code 9"),
+        (StepStatus(JobState.CANCELLED, 143), "exit code 9", JobState.FAILED, 69, "server died: exit code 9"),
+        (StepStatus(JobState.COMPLETED, 0), "exit code 9", JobState.COMPLETED, 0, ""),
+        (StepStatus(JobState.FAILED, 69, "not ready"), "exit code 9", JobState.FAILED, 69, "not ready"),
+        (LOST_STEP, "exit code 9", JobState.FAILED, 69, "server died: exit code 9"),
+        (LOST_STEP, "lost: gone", JobState.FAILED, None, "lost: its processes are gone"),
+    ],
+)
+def test_a_dead_server_is_the_reason(
+    step: StepStatus, server: str, state: JobState, code: int | None, words: str
+) -> None:
+    status = after_server_death(step, server)
+    assert (status.state, status.exit_code, status.message) == (state, code, words)
 
 
 def test_pre_cmd_exports_reach_the_harness_and_post_cmd_runs(bench: Bench) -> None:
