@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from proctor.blocks.errors import RejectedError
+from proctor.blocks.process.render import install_arguments
 
 VERSIONS = "environment.txt"
 """Lists what is installed in an environment, one `name==version` a line."""
@@ -39,6 +40,8 @@ def key(packages: Sequence[str], python: str) -> str:
     digest = hashlib.sha256(f"{python} {sys.version}".encode())
     for package in packages:
         digest.update(package.encode() + b"\0")
+        if Path(package).is_file():
+            digest.update(Path(package).read_bytes())
         if Path(package).is_dir():
             for path in sorted(Path(package).rglob("*")):
                 if path.is_file() and "__pycache__" not in path.parts and ".egg-info" not in str(path):
@@ -53,7 +56,7 @@ def build(folder: Path, packages: Sequence[str], python: str) -> None:
     run_uv(["venv", "--relocatable", "--no-project", "--python", python, str(temporary)])
     inside = str(temporary / "bin" / "python")
     sources = [str(copy_source(Path(each), temporary)) if Path(each).is_dir() else each for each in packages]
-    run_uv(["pip", "install", "--compile-bytecode", "--python", inside, *sources])
+    run_uv(["pip", "install", "--compile-bytecode", "--python", inside, *install_arguments(sources)])
     (temporary / VERSIONS).write_text(run_uv(["pip", "freeze", "--python", inside]))
     temporary.rename(folder)
 

@@ -52,6 +52,20 @@ def test_an_environment_is_built_once(tmp_path: Path) -> None:
     assert "fake-harness" in (first / "environment.txt").read_text()
 
 
+def test_a_lock_file_holds_versions_and_hashes(tmp_path: Path) -> None:
+    lock = tmp_path / "lock.txt"
+    lock.write_text(f"idna==3.10 --hash=sha256:{'0' * 64}\n")
+    with pytest.raises(RejectedError, match=r"sha256:0{64}"):
+        environment(["idna", str(lock)], tmp_path / "cache")
+
+
+def test_nothing_but_the_lock_file_is_installed(tmp_path: Path) -> None:
+    lock = tmp_path / "lock.txt"
+    lock.write_text("jinja2==3.1.6\n")
+    built = environment(["jinja2", str(lock)], tmp_path / "cache")
+    assert (built / "environment.txt").read_text() == "jinja2==3.1.6\n"
+
+
 def test_a_package_that_does_not_exist_is_told(tmp_path: Path) -> None:
     with pytest.raises(RejectedError, match="no-such-package-of-proctor"):
         environment(["no-such-package-of-proctor==1.0"], tmp_path)
