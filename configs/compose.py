@@ -32,7 +32,9 @@ def chosen(defaults: Any, choices: Sequence[tuple[str, str | None]], source: Sou
     """The defaults list with choices from the command line replaced in it, or put before the file's own keys."""
     if defaults is not None and not isinstance(defaults, list):
         raise ConfigError(f"{source.shown}: `defaults:` must be a list such as [execution: local, _self_]")
-    entries = list(defaults or ["_self_"])
+    entries = list(defaults or [])
+    if "_self_" not in entries:
+        entries.append("_self_")
     for group, choice in choices:
         places = [index for index, entry in enumerate(entries) if isinstance(entry, dict) and group in entry]
         if choice is None:
@@ -91,7 +93,7 @@ def plain_layers(document: dict[str, Any], entries: Sequence[Any], source: Sourc
         if group not in GROUPS or not isinstance(choice, str) or (source.path.parent / group).exists():
             return None
         layers.append({group: parse(read(HERE / group / f"{choice}.yaml"))})
-    return layers if "_self_" in entries else [*layers, document]
+    return layers
 
 
 def merged(below: Any, above: Any) -> Any:
@@ -117,8 +119,9 @@ def composed_by_hydra(document: dict[str, Any], source: Source) -> dict[str, Any
         with initialize_config_dir(str(source.path.parent), version_base=None):
             tree = hydra_compose(PRIMARY, overrides=[f"hydra.searchpath=[{quoted(HERE)}]"])
         content = OmegaConf.to_container(tree, resolve=False)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"{source.shown}: {one_line(error).replace(PRIMARY, source.path.stem)}") from error
+    except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:
+        reason = one_line(error).replace(PRIMARY, source.path.stem) or "an entry is neither a name nor GROUP: CHOICE"
+        raise ConfigError(f"{source.shown}:{source.line(('defaults',))}: defaults: {reason}") from error
     return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}
 
 

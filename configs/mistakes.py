@@ -73,7 +73,7 @@ def sentence(error: ErrorDetails, path: KeyPath, tree: Mapping[str, Any]) -> str
     if kind == "missing" or (kind == "too_short" and path == ("evaluation", "tasks")):
         return missing(where)
     if kind == "literal_error":
-        return f"{where}: {error['input']!r} is not one of its choices; {choice(error['input'], expected(error))}"
+        return f"{where}: {shown(error['input'], path)} is not one of its choices; {choice(error['input'], expected(error))}"
     if kind == "value_error":
         return f"{where}: {error['msg'].removeprefix('Value error, ')}"
     wanted = WANTED.get(kind)

@@ -10,6 +10,9 @@ from proctor.configs.aliases import below
 from proctor.configs.schema import EvaluationConfig
 from proctor.configs.source import dotted
 
+SHOWN = 12
+"""How many keys an error lists."""
+
 FREE = None
 """A place where the schema accepts any key: a mapping of variables, a harness's own config."""
 
@@ -64,7 +67,8 @@ def hint(path: Sequence[str | int], tree: Mapping[str, Any]) -> str:
     loose = get_close_matches(key, known, n=1, cutoff=0.5)
     if loose:
         return f"did you mean {dotted([*place, loose[0]])!r}?"
-    return f"{dotted(place) or 'a config'} knows {', '.join(known)}"
+    rest = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
+    return f"{dotted(place) or 'a config'} knows {', '.join(known[:SHOWN])}{rest}"
 
 
 def elsewhere_hint(found: list[tuple[str, ...]], place: Sequence[str | int]) -> str:
