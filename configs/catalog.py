@@ -2,7 +2,7 @@
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -67,6 +67,29 @@ class Catalog:
             names = " or ".join(entry.name for entry in found)
             raise ConfigError(f"evaluation.tasks: {name!r} is offered by several harnesses; write {names}")
         return found[0] if found else None
+
+    def check(self, name: str, *, own: Collection[str], trusted: bool) -> None:
+        """Raise ConfigError for a benchmark that cannot run, or that is not ours to vouch for without `trust_unlisted`.
+
+        `own` says what the config brings for it itself: `container`, `packages`.
+        """
+        if self.find(name) is not None:
+            if "container" in own and not trusted:
+                raise ConfigError(
+                    f"evaluation.tasks: {name!r} brings a container of its own, which mapping.toml does not list; "
+                    "to run it, set evaluation.trust_unlisted: true"
+                )
+            return
+        near = " or ".join(repr(each) for each in self.nearest(name))
+        hint = f"did you mean {near}?" if near else "`proctor ls tasks` lists them all"
+        harness, dot, _ = name.partition(".")
+        if not dot or (self.harness(harness) is None and not own):
+            raise ConfigError(f"evaluation.tasks: there is no benchmark {name!r}; {hint}")
+        if not trusted:
+            raise ConfigError(
+                f"evaluation.tasks: {name!r} is not listed in mapping.toml ({hint}); "
+                "to run it all the same, set evaluation.trust_unlisted: true"
+            )
 
     def harness(self, name: str) -> Entry | None:
         """Any entry of this harness, for its image and packages."""

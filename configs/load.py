@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from proctor.configs.aliases import apply_aliases
+from proctor.configs.catalog import load_catalog
 from proctor.configs.compose import compose, is_group
 from proctor.configs.errors import ConfigError
 from proctor.configs.interpolation import Unresolved, first_missing, resolve_interpolations
@@ -125,6 +126,7 @@ def checked(tree: dict[str, Any], origins: Origins) -> EvaluationConfig:
     config = validated(tree)
     check_endpoint(config, os.environ)
     check_run_keys(config.evaluation.nemo_evaluator_config, ("evaluation", "nemo_evaluator_config"))
+    check_benchmarks(config)
     for index, task in enumerate(config.evaluation.tasks):
         check_run_keys(task.nemo_evaluator_config, ("evaluation", "tasks", index, "nemo_evaluator_config"))
     return config
@@ -142,3 +144,13 @@ def check_endpoint(config: EvaluationConfig, environment: Mapping[str, str]) -> 
     if name and not any(name in section for section in declared) and name not in environment:
         key = (*place, "api_key_name")
         raise Mistake(key, f"{dotted(key)}: the environment variable {name} is not set; export it before you run")
+
+
+def check_benchmarks(config: EvaluationConfig) -> None:
+    """Raise Mistake for a benchmark that does not exist or is not trusted."""
+    catalog = load_catalog(config.mapping_path)
+    for index, task in enumerate(config.evaluation.tasks):
+        try:
+            catalog.check(task.name, own=task.software, trusted=config.evaluation.trust_unlisted)
+        except ConfigError as error:
+            raise Mistake(("evaluation", "tasks", index, "name"), str(error)) from None

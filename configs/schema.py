@@ -3,6 +3,7 @@
 Keys are those of NeMo Evaluator and the seeds. Everything is frozen, and unknown keys are errors.
 """
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -55,6 +56,11 @@ class BenchmarkConfig(Section):
     post_cmd: str = Field("", description="Shell text after the harness; needs trust_pre_cmd.")
     timeout: str | float | None = Field(None, description="Wall-clock limit of this benchmark: HH:MM:SS or seconds.")
 
+    @property
+    def software(self) -> frozenset[str]:
+        """Which parts of the benchmark's software the config brings itself: `container`, `packages`."""
+        return frozenset(name for name in ("container", "packages") if getattr(self, name) is not None)
+
 
 class Evaluation(Section):
     """Which benchmarks, and what they share."""
@@ -68,7 +74,7 @@ class Evaluation(Section):
     pre_cmd: str = Field("", description="Shell text before every harness; needs trust_pre_cmd.")
     post_cmd: str = Field("", description="Shell text after every harness; needs trust_pre_cmd.")
     trust_pre_cmd: bool = Field(False, description="Run pre_cmd and post_cmd: they are code from this config.")
-    trust_unlisted: bool = Field(False, description="Run benchmarks that mapping.toml does not list.")
+    trust_unlisted: bool = Field(False, description="Run benchmarks and containers that mapping.toml does not list.")
     mapping: str | None = Field(None, description="A mapping.toml of your own; its entries come before ours.")
 
 
@@ -99,3 +105,9 @@ class EvaluationConfig(Section):
     base_dir: str | None = Field(
         None, description="Folder that relative paths are relative to; `proctor run` sets it to the caller's."
     )
+
+    @property
+    def mapping_path(self) -> Path | None:
+        """The user's own mapping.toml, relative to the folder the config was started from."""
+        mapping = self.evaluation.mapping
+        return Path(self.base_dir or ".", Path(mapping).expanduser()) if mapping else None

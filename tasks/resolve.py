@@ -1,7 +1,6 @@
 """From the names in a config to benchmarks that can run; pure."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from proctor.configs.catalog import Catalog, Entry, load_catalog
 from proctor.configs.errors import ConfigError
@@ -32,24 +31,20 @@ class Benchmark:
 def resolve(config: EvaluationConfig) -> tuple[Benchmark, ...]:
     """The benchmarks of `evaluation.tasks`, in order.
 
-    Raises ConfigError for a name that is unknown, ambiguous, listed twice, or unlisted without `trust_unlisted`.
+    Raises ConfigError for a name that is unknown, ambiguous, listed twice, or not listed
+    and not trusted.
     """
-    catalog = load_catalog(mapping_path(config))
+    catalog = load_catalog(config.mapping_path)
     trusted = config.evaluation.trust_unlisted
     benchmarks = tuple(resolve_one(entry, catalog, trusted=trusted) for entry in config.evaluation.tasks)
     refuse_duplicates(benchmarks)
     return benchmarks
 
 
-def mapping_path(config: EvaluationConfig) -> Path | None:
-    """The user's own mapping.toml, relative to the folder the config was started from."""
-    mapping = config.evaluation.mapping
-    return Path(config.base_dir or ".", mapping).expanduser() if mapping else None
-
-
 def resolve_one(wanted: BenchmarkConfig, catalog: Catalog, *, trusted: bool) -> Benchmark:
     """One entry of `evaluation.tasks`; what it says itself comes before the catalog."""
-    entry = catalog.find(wanted.name) or unlisted(wanted, catalog, trusted=trusted)
+    catalog.check(wanted.name, own=wanted.software, trusted=trusted)
+    entry = catalog.find(wanted.name) or unlisted(wanted, catalog)
     listed = entry.name in catalog.entries
     return Benchmark(
         name=entry.name,
@@ -63,19 +58,10 @@ def resolve_one(wanted: BenchmarkConfig, catalog: Catalog, *, trusted: bool) -> 
     )
 
 
-def unlisted(wanted: BenchmarkConfig, catalog: Catalog, *, trusted: bool) -> Entry:
-    """A benchmark that no mapping lists: allowed as `harness.benchmark`, with explicit trust."""
-    harness, dot, benchmark = wanted.name.partition(".")
+def unlisted(wanted: BenchmarkConfig, catalog: Catalog) -> Entry:
+    """A benchmark that no mapping lists: `harness.benchmark` in the harness's own image, if it has one."""
+    harness, _, benchmark = wanted.name.partition(".")
     known = catalog.harness(harness)
-    near = catalog.nearest(wanted.name)
-    hint = f"did you mean {' or '.join(repr(name) for name in near)}?" if near else "`proctor ls tasks` lists them all"
-    if not dot or (known is None and not wanted.container and not wanted.packages):
-        raise ConfigError(f"evaluation.tasks: there is no benchmark {wanted.name!r}; {hint}")
-    if not trusted:
-        raise ConfigError(
-            f"evaluation.tasks: {wanted.name!r} is not listed in mapping.toml ({hint}); "
-            "to run it all the same, set evaluation.trust_unlisted: true"
-        )
     return Entry(
         harness=harness,
         benchmark=benchmark,

@@ -81,6 +81,19 @@ FILES = {
         "c.yaml:11: evaluation.nemo_evaluator_config.config.params.limit_sample: unknown key; did you mean 'limit_samples'?",
     ),
     "auxiliary": (BASE + "auxiliary_deployments: {judge: {type: vllm}}\n", "auxiliary servers are not supported"),
+    "unknown benchmark": (
+        BASE.replace("mmath_en", "mmath_em"),
+        "c.yaml:9: evaluation.tasks: there is no benchmark 'mmath_em'; did you mean",
+    ),
+    "ambiguous benchmark": (
+        BASE.replace("mmath_en", "mmlu"),
+        "c.yaml:9: evaluation.tasks: 'mmlu' is offered by several harnesses; write lm-evaluation-harness.mmlu or simple_",
+    ),
+    "unlisted benchmark": (BASE.replace("mmath_en", "mmath.mmath_xx"), "set evaluation.trust_unlisted: true"),
+    "own container": (
+        BASE.replace("name: mmath_en", "{name: mmath_en, container: x}"),
+        "set evaluation.trust_unlisted: true",
+    ),
     "list": ("- 1\n", "holds no config"),
     "empty": ("", "holds no config"),
     "missing file in defaults": ("defaults: [nothing, _self_]\n" + BASE.partition("_self_\n")[2], "nothing"),
