@@ -131,6 +131,16 @@ class SlurmExecution(BaseExecution):
         default_factory=list, description="SOURCE:TARGET[:ro] for benchmarks and servers."
     )
     mount_home: bool = True
+    image_cache: str | None = Field(
+        None, description="Folder of the cluster for imported images and environments; default: in output_dir."
+    )
+    proxy_image: str = Field("haproxy:lts", description="Image of the load balancer in front of num_instances servers.")
+    fetch_cache: bool = Field(False, description="Bring the response caches home too; they may be large.")
+    split: int = Field(1, ge=1, description="Over how many jobs the benchmarks are spread; each gets its own server.")
+    unresolvable: Literal["wait", "cancel"] = Field(
+        "wait",
+        description="What to do with a job that waits for something that will never come: leave it, or cancel it.",
+    )
     sbatch_comment: str | None = None
     sbatch_extra_flags: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
     exclusive: bool = False

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,8 +48,10 @@ class ControlSocket:
             assert process.stdin  # noqa: S101 (for the type checker)
             assert process.stdout  # noqa: S101
             assert process.stderr  # noqa: S101
-            writer = threading.Thread(target=process.stdin.write, args=(stdin,), daemon=True)
-            writer.start()
+            process.stdin.write(stdin)
+            process.stdin.flush()
+            if silence is not None:
+                process.stdin.close()
             try:
                 while chunk := os.read(process.stdout.fileno(), 1 << 16):
                     yield chunk

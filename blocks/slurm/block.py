@@ -1,0 +1,177 @@
+"""The Slurm backend: jobs on a cluster, over SSH."""
+
+import shlex
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from proctor.blocks.backend import Backend
+from proctor.blocks.errors import BackendError, RejectedError, TransientError
+from proctor.blocks.job import JobHandle, JobSpec, JobState, JobStatus, StepStatus
+from proctor.blocks.slurm import parse, remote
+from proctor.blocks.slurm.cluster import Cluster, cluster
+from proctor.blocks.slurm.fetch import fetch
+from proctor.blocks.slurm.render import render
+from proctor.blocks.slurm.states import GAVE_UP, meaning
+from proctor.blocks.slurm.upload import upload, variables
+from proctor.blocks.slurm.verdict import stuck, verdict
+from proctor.configs.errors import ConfigError
+from proctor.configs.execution_schema import SlurmExecution
+
+SUBMIT_TIMEOUT = 600.0
+POLL_TIMEOUT = 60.0
+RETRY_PAUSE = 2.0
+
+
+class SlurmBackend(Backend):
+    """Runs each job as one allocation: the server and every benchmark are steps in it."""
+
+    _block_type_name = "Proctor Slurm Backend"
+    _block_type_slug = "proctor-slurm"
+
+    execution: SlurmExecution = SlurmExecution()
+
+    @property
+    def cluster(self) -> Cluster:
+        """The connection, shared with every other block of the same login in this process."""
+        return cluster(self.execution)
+
+    def render(self, job: JobSpec) -> str:
+        """The batch script and everything beside it."""
+        return render(job, self.execution)
+
+    def submit(self, jobs: Sequence[JobSpec]) -> dict[str, JobHandle | BackendError]:
+        """One remote command: everything goes up in one stream, and each job is answered by its name."""
+        answers: dict[str, JobHandle | BackendError] = {}
+        texts: dict[str, str] = {}
+        for job in jobs:
+            try:
+                texts[job.name] = variables(job)
+                render(job, self.execution)
+            except ConfigError as error:
+                answers[job.name] = RejectedError(str(error))
+        good = [job for job in jobs if job.name not in answers]
+        if good:
+            command, stream = upload(good, self.execution, texts)
+            answer = self.cluster.run(command, stream, timeout=SUBMIT_TIMEOUT)
+            answers |= read_answers(good, answer.text, answer.err)
+        return {job.name: answers[job.name] for job in jobs}
+
+    def poll(self, handles: Collection[JobHandle]) -> dict[JobHandle, JobStatus]:
+        """One remote command for all."""
+        order = list(handles)
+        if not order:
+            return {}
+        answer = self.cluster.run(remote.SHELL, remote.poll(order).encode(), timeout=POLL_TIMEOUT)
+        look = parse.read(answer.text)
+        if not look.whole:
+            raise TransientError(f"{self.execution.hostname}: the answer broke off: {answer.err.strip()[-300:]}")
+        seen = {
+            handle: parse.evidence(look, number, handle.name, handle.native_id) for number, handle in enumerate(order)
+        }
+        if not any(each.facts or each.stages for each in seen.values()) and "queue" in look.troubles:
+            raise TransientError(f"{self.execution.hostname}: {look.troubles['queue']}")
+        now = datetime.now(UTC)
+        found = {handle: verdict(handle, each, now) for handle, each in seen.items()}
+        return found | self.give_up({handle: reason for handle, each in seen.items() if (reason := stuck(each))})
+
+    def give_up(self, hopeless: dict[JobHandle, str]) -> dict[JobHandle, JobStatus]:
+        """Cancel jobs that Slurm will never start, where that was asked for."""
+        if self.execution.unresolvable != "cancel":
+            return {}
+        answers = {}
+        for handle, reason in hopeless.items():
+            why = GAVE_UP + reason.replace(" ", "_")
+            self.end([handle], why)
+            step = StepStatus(JobState.FAILED, None, meaning(why).words)
+            answers[handle] = JobStatus(
+                JobState.FAILED, dict.fromkeys(handle.steps, step), None, None, "", {}, datetime.now(UTC)
+            )
+        return answers
+
+    def logs(self, handle: JobHandle, step: str | None, *, follow: bool, tail: int) -> Iterator[str]:
+        """Lines of the log on the shared file system; a lost connection is picked up where it broke."""
+        return self.followed(handle, step, tail) if follow else iter(self.last_lines(handle, step, tail))
+
+    def last_lines(self, handle: JobHandle, step: str | None, tail: int) -> list[str]:
+        """The end of a log."""
+        text = remote.follow(handle, step, None, tail, following=False)
+        answer = self.cluster.run(f"/bin/sh -c {shlex.quote(text)}")
+        return answer.text.partition("\n")[2].splitlines()
+
+    def followed(self, handle: JobHandle, step: str | None, tail: int) -> Iterator[str]:
+        """The end of a log and its growth, from where we were after each loss of the connection."""
+        start: int | None = None
+        rest = b""
+        while True:
+            text, begun = remote.follow(handle, step, start, tail, following=True), False
+            try:
+                for chunk in self.cluster.stream(f"/bin/sh -c {shlex.quote(text)}"):
+                    rest += chunk
+                    *lines, rest = rest.split(b"\n")
+                    if lines and not begun:
+                        begun, start = True, int(lines.pop(0).split()[1])
+                    start = (start or 0) + sum(len(line) + 1 for line in lines)
+                    yield from (line.decode(errors="replace") for line in lines)
+            except TransientError:
+                rest = b""
+                time.sleep(RETRY_PAUSE)
+                continue
+            if rest:
+                yield rest.decode(errors="replace")
+            return
+
+    def cancel(self, handles: Collection[JobHandle], step: str | None = None) -> dict[JobHandle, JobStatus]:
+        """scancel, and wait until the jobs (or that step of them) are gone with their containers."""
+        order = list(handles)
+        if not order:
+            return {}
+        if step is None:
+            self.end(order, "CANCELLED")
+        else:
+            self.cluster.run(remote.SHELL, remote.cancel_step(order, step).encode(), timeout=POLL_TIMEOUT * 2)
+        return {handle: as_cancelled(status) if step is None else status for handle, status in self.poll(order).items()}
+
+    def end(self, handles: Sequence[JobHandle], why: str) -> None:
+        """End these jobs on the cluster. Raises TransientError when that is not certain."""
+        answer = self.cluster.run(remote.SHELL, remote.cancel(handles, why).encode(), timeout=POLL_TIMEOUT * 2)
+        failed = [line.removeprefix("@failed ") for line in answer.text.splitlines() if line.startswith("@failed ")]
+        if failed or "@end" not in answer.text:
+            raise TransientError(f"{self.execution.hostname}: {' '.join(failed) or answer.err.strip()}")
+
+    def fetch(self, handle: JobHandle, step: str, dest: Path) -> Path:
+        """Only what is not here yet, checked file by file; caches stay on the cluster."""
+        return fetch(self.cluster, f"{handle.output_dir}/{step}", dest / step, everything=self.execution.fetch_cache)
+
+
+def as_cancelled(status: JobStatus) -> JobStatus:
+    """A job that was just ended: what had not begun never will."""
+    steps = {
+        name: each if each.state.final else StepStatus(JobState.CANCELLED, None, "cancelled", each.started)
+        for name, each in status.steps.items()
+    }
+    return status if status.state.final else replace(status, state=JobState.CANCELLED, steps=steps)
+
+
+def read_answers(jobs: Sequence[JobSpec], text: str, errors: str) -> dict[str, JobHandle | BackendError]:
+    """A handle or a refusal for each job. Raises TransientError while one of them is open: asking again settles it."""
+    found = parse.answers(text, [job.name for job in jobs])
+    open_ones = [job.name for job in jobs if found.get(job.name, ("unsure", ""))[0] == "unsure"]
+    if open_ones:
+        words = found.get(open_ones[0], ("", errors.strip()[-500:]))[1]
+        raise TransientError(f"{open_ones[0]}: not known to be submitted: {words or 'no answer'}")
+    return {
+        job.name: RejectedError(found[job.name][1])
+        if found[job.name][0] == "refused"
+        else JobHandle(
+            "slurm",
+            job.name,
+            job.evaluation,
+            job.output_dir,
+            tuple(step.name for step in job.steps),
+            found[job.name][1].split()[0],
+        )
+        for job in jobs
+    }

@@ -1,0 +1,69 @@
+# Ends jobs, or one step of them, and waits until they are gone.
+command -v scancel >/dev/null 2>&1 || . /etc/profile >/dev/null 2>&1
+IDS=
+
+# id_of FOLDER ID NAME: sets ID; a job that was submitted by somebody who died before writing its id is found by name.
+id_of() {
+  ID=$2
+  if [ -s "$1/job_id" ]; then read -r ID <"$1/job_id"; fi
+  [ -n "$ID" ] || ID=$(squeue -h -t all -u "$(id -un)" -n "$3" -o %i | tail -n 1)
+}
+
+# live ID: whether Slurm still has something to end.
+live() {
+  case $(squeue -h -j "$1" -o %T 2>/dev/null) in '' | COMPLETING) return 1 ;; esac
+}
+
+# job FOLDER ID NAME WHY
+job() {
+  id_of "$1" "$2" "$3"
+  rm -rf "$1/private"
+  [ -n "$ID" ] || return 0
+  IDS=$IDS,$ID
+  ! live "$ID" || [ -e "$1/why" ] || printf '%s\n' "$4" >"$1/why"
+}
+
+# end_jobs SECONDS: a word to Slurm, and then until it has ended them.
+end_jobs() {
+  IDS=${IDS#,}
+  [ -n "$IDS" ] || return 0
+  # shellcheck disable=SC2046
+  scancel $(printf %s "$IDS" | tr , ' ') 2>&1 | grep -v 'nvalid job id' | sed 's/^/@failed /'
+  n=$(($1 * 4))
+  while [ "$n" -gt 0 ] && squeue -h -j "$IDS" -o %T 2>/dev/null | grep -q .; do
+    sleep 0.25
+    n=$((n - 1))
+  done
+}
+
+# step FOLDER ID NAME STEP_FOLDER NUMBER SECONDS: a step that has not begun never will; one that runs is told to end.
+step() {
+  id_of "$1" "$2" "$3"
+  mkdir -p "$4/.proctor"
+  if mkdir "$4/.proctor/claim-$3" 2>/dev/null; then
+    printf '%s 143 %s cancelled before it started\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$3" >"$4/stage.exit.tmp"
+    mv -f "$4/stage.exit.tmp" "$4/stage.exit"
+    return 0
+  fi
+  [ -n "$ID" ] || return 0
+  signal "$5" TERM
+  n=$(($6 * 4))
+  while [ "$n" -gt 0 ] && ! said "$4" "$3"; do
+    sleep 0.25
+    n=$((n - 1))
+  done
+  said "$4" "$3" || signal "$5" KILL
+}
+
+signal() {
+  squeue -h -s -j "$ID" -o '%i|%j' | while IFS='|' read -r sid name; do
+    [ "$name" != "step-$1" ] || scancel -s "$2" "$sid"
+  done
+}
+
+# said FOLDER NAME: the step has written its last word.
+said() {
+  owner=
+  [ ! -r "$1/stage.exit" ] || read -r _ _ owner _ <"$1/stage.exit"
+  [ "$owner" = "$2" ]
+}

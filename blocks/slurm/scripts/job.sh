@@ -1,0 +1,232 @@
+# From here on the same for every job. Each step and the server is a function above; nothing here needs the orchestrator.
+WORK=$ROOT/.proctor/$JOB
+export PROCTOR_EVALUATION=$EVALUATION PROCTOR_JOB=$JOB
+unset SLURM_EXPORT_ENV SLURM_CPUS_PER_TASK SRUN_CPUS_PER_TASK
+
+now() { date -u +%Y-%m-%dT%H:%M:%SZ; }
+say() { printf '%s proctor: %s\n' "$(now)" "$*"; }
+
+# put FILE TEXT: write a file whole, by rename.
+put() { printf '%s\n' "$2" >"$1.tmp$BASHPID" && mv -f "$1.tmp$BASHPID" "$1"; }
+
+# ended NAME: sets CODE when this step (or the server) left a last word in this job.
+ended() {
+  local owner
+  CODE=
+  [ -r "$ROOT/$1/stage.exit" ] && read -r _ CODE owner _ <"$ROOT/$1/stage.exit" && [ "$owner" = "$JOB" ]
+}
+
+# last_word NAME CODE WORDS: stage.exit for one that could not write it, so that the next in line can start.
+last_word() {
+  ended "$1" && return
+  put "$ROOT/$1/stage.exit" "$(now) $2 $JOB $3"
+  say "$1: $3"
+}
+
+# once LOCK COMMAND...: one of all jobs at a time; the others wait.
+once() {
+  local lock=$1
+  shift
+  ( flock -w 7200 9 || exit 75; "$@" ) 9>>"$lock"
+}
+
+read_secrets() {
+  # shellcheck disable=SC1091
+  . "$WORK/private/env" || { say "the variables of this job are gone"; exit 78; }
+  [ -n "$REQUEUE" ] || rm -f "$WORK/private/env"
+}
+
+# after_requeue: Slurm started this job again; what is done stays done, the rest may be claimed again.
+after_requeue() {
+  [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] || return 0
+  rm -f "$WORK/why" "$WORK/stopping" "$ROOT/server/stage.exit"
+  for name in "${STEPS[@]}"; do
+    if ended "$name"; then case $CODE in 143 | lost) ;; *) continue ;; esac fi
+    rm -rf "$ROOT/$name/.proctor/claim-$JOB" "$ROOT/$name/stage.exit"
+  done
+}
+
+# signal_step NAME SIGNAL: to the processes of one srun step.
+signal_step() {
+  squeue -h -s -j "$SLURM_JOB_ID" -o '%i|%j' | while IFS='|' read -r id name; do
+    [ "$name" != "$1" ] || scancel -s "$2" "$id"
+  done
+}
+
+interrupt_steps() {
+  for i in "${!STEPS[@]}"; do ended "${STEPS[i]}" || signal_step "step-$i" TERM; done
+}
+
+# why_stopped: Slurm's own words, kept for when it has forgotten the job.
+why_stopped() { scontrol show job -o "$SLURM_JOB_ID" 2>/dev/null | sed -n 's/.* JobState=\([A-Z_]*\) .*/\1/p'; }
+
+on_term() {
+  : >"$WORK/stopping"
+  [ -e "$WORK/why" ] || put "$WORK/why" "$(why_stopped)"
+}
+
+on_warning() {
+  : >"$WORK/stopping"
+  put "$WORK/why" TIMEOUT
+  say "the walltime is nearly over: the benchmarks are told to end"
+  interrupt_steps
+}
+
+# one_node NAME ARGS...: a step of one task beside everything else on the first node.
+one_node() {
+  local name=$1
+  shift
+  srun --overlap --nodes=1 --ntasks=1 --nodelist="$HEAD" --cpu-bind=none --job-name="$name" "$@"
+}
+
+has_engine() { [ "$RUNTIME" = docker ] || [ "$RUNTIME" = podman ]; }
+
+# remove_container NAME SECONDS: end it in peace within the seconds, then for good.
+remove_container() {
+  has_engine || return 0
+  [ "$2" -eq 0 ] || "$RUNTIME" stop -t "$2" "$1" >/dev/null 2>&1
+  "$RUNTIME" rm -f "$1" >/dev/null 2>&1
+}
+
+# out_of_memory STEP CONTAINER: whether the kernel killed it for its memory.
+out_of_memory() {
+  has_engine && [ "$("$RUNTIME" inspect -f '{{.State.OOMKilled}}' "$2" 2>/dev/null)" = true ] && return 0
+  tail -n 20 "$ROOT/$1/harness.log" | grep -qiE 'oom[_-]kill|Out Of Memory'
+}
+
+# wordless I CODE: the end of a step whose wrapper could not write it.
+wordless() {
+  local name=${STEPS[$1]}
+  if out_of_memory "$name" "$CONTAINER-$1"; then
+    last_word "$name" 137 "out of memory: the kernel killed it; ask for more with execution.memory"
+  elif [ -e "$WORK/stopping" ]; then
+    remove_container "$CONTAINER-$1" "$GRACE"
+    last_word "$name" 143 "interrupted by TERM"
+  else
+    case $2 in
+      0 | 9 | 137 | 143 | 255) last_word "$name" lost "killed from outside (exit code $2)" ;;
+      *) last_word "$name" "$2" "it ended with exit code $2 before its harness ran" ;;
+    esac
+  fi
+}
+
+run_step() {
+  local i=$1 name=${STEPS[$1]} code
+  trap '' TERM USR1
+  exec >>"$ROOT/$name/harness.log" 2>&1 </dev/null
+  [ -z "$SERVER" ] || unset SLURM_GPUS SLURM_GPUS_PER_NODE SLURM_GPUS_PER_TASK SLURM_GRES
+  if ! "prepare_$i"; then
+    last_word "$name" 125 "$PROBLEM"
+    return
+  fi
+  "env_$i"
+  "step_$i"
+  code=$?
+  ended "$name" || wordless "$i" "$code"
+  remove_container "$CONTAINER-$i" 0
+}
+
+port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# server_ended CODE [WORDS]: a server that ends before the benchmarks is why they end.
+server_ended() {
+  for _ in 1 2 3 4 5 6 7 8; do
+    [ ! -e "$WORK/stopping" ] || return 0
+    sleep 0.25
+  done
+  last_word server "$1" "${2:-the server ended with exit code $1}"
+  interrupt_steps
+}
+
+# run_server INSTANCE NODES
+run_server() {
+  trap '' TERM USR1
+  exec >>"$ROOT/server/harness.log" 2>&1 </dev/null
+  export MASTER=${2%%,*}
+  if ! prepare_server; then
+    server_ended 125 "$PROBLEM"
+    return
+  fi
+  env_server
+  launch_server "$2"
+  server_ended "$?"
+}
+
+start_servers() {
+  local k nodes
+  put "$ROOT/server/stage.pre-start" "$(now) $JOB"
+  if port_taken "$SERVER_PORT"; then
+    last_word server 98 "port $SERVER_PORT of $HEAD is taken by another program; set deployment.port or execution.exclusive"
+    return
+  fi
+  for ((k = 0; k < INSTANCES; k++)); do
+    nodes=$(printf '%s\n' "${NODES[@]:k * PER_INSTANCE:PER_INSTANCE}" | paste -sd, -)
+    run_server "$k" "$nodes" &
+  done
+  [ "$INSTANCES" -eq 1 ] || run_proxy &
+}
+
+# run_proxy: HAProxy on the first node, in front of the first node of every instance.
+run_proxy() {
+  local k
+  trap '' TERM USR1
+  exec >>"$ROOT/server/proxy.log" 2>&1 </dev/null
+  cp "$WORK/haproxy.cfg" "$WORK/haproxy.run.cfg"
+  for ((k = 0; k < INSTANCES; k++)); do
+    echo "  server instance$k $(address "${NODES[k * PER_INSTANCE]}"):$INSTANCE_PORT check inter 2s fall 3 rise 1" \
+      >>"$WORK/haproxy.run.cfg"
+  done
+  prepare_proxy && launch_proxy
+  server_ended "$?" "the load balancer ended"
+}
+
+address() { getent ahostsv4 "$1" | awk 'NR == 1 { print $1 }'; }
+
+# finish: whatever happens, no container of this job survives it.
+finish() {
+  local i
+  trap '' TERM USR1
+  : >"$WORK/stopping"
+  has_engine || return 0
+  for i in "${!STEPS[@]}"; do remove_container "$CONTAINER-$i" 0; done
+  [ -n "$SERVER" ] || return 0
+  remove_container "$CONTAINER-server" 0
+  [ "${#NODES[@]}" -eq 1 ] || srun --overlap --nodes="${#NODES[@]}" --ntasks-per-node=1 \
+    "$RUNTIME" rm -f "$CONTAINER-server" "$CONTAINER-proxy" >/dev/null 2>&1
+}
+
+look_around() {
+  mapfile -t NODES < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+  HEAD=${NODES[0]}
+  PER_INSTANCE=$((${#NODES[@]} / INSTANCES))
+  CONTAINER=$JOB-$SLURM_JOB_ID
+  GRACE=$(scontrol show config | sed -n 's/^KillWait *= *\([0-9]*\).*/\1/p')
+  GRACE=$((${GRACE:-30} > 6 ? ${GRACE:-30} - 4 : 2))
+  ! command -v nvidia-smi >/dev/null 2>&1 || [ -z "${CUDA_VISIBLE_DEVICES-}" ] || GPUS=$CUDA_VISIBLE_DEVICES
+  say "job $JOB is Slurm job $SLURM_JOB_ID on ${NODES[*]}"
+}
+
+main() {
+  local pids=() pid i bad=0
+  read_secrets
+  trap on_term TERM
+  trap on_warning USR1
+  look_around
+  after_requeue
+  trap finish EXIT
+  [ -z "$SERVER" ] || start_servers
+  for i in "${!STEPS[@]}"; do
+    ended "${STEPS[i]}" || { run_step "$i" & pids+=("$!"); }
+  done
+  for pid in "${pids[@]}"; do
+    while kill -0 "$pid" 2>/dev/null; do wait "$pid"; done
+  done
+  for i in "${!STEPS[@]}"; do
+    ended "${STEPS[i]}"
+    [ "$CODE" = 0 ] || bad=1
+  done
+  exit "$bad"
+}
+
+GPUS='' PROBLEM=''
+main

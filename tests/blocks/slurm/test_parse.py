@@ -1,0 +1,83 @@
+"""Answers of clusters, as the releases of Slurm print them."""
+
+import pytest
+
+from proctor.blocks.slurm.parse import answers, evidence, read
+
+END = "@end 2026-01-01T12:00:00"
+
+RELEASES = {
+    "20.11": ["@Q 7|PENDING|N/A|N/A|0:00|1:00:00||Priority", "@A 8|TIMEOUT|0:0|2026-01-01T11:59:50|n1"],
+    "21.08": [
+        "@Q 7|PENDING|2026-01-01T14:05:00|2026-01-01T15:05:00|0:00|1:00:00||(Priority)",
+        "@A 8|TIMEOUT|0:0|2026-01-01T11:59:50|n1",
+    ],
+    "22.05": ["@Q 7|PENDING|2026-01-01T14:05:00|N/A|0:00|1:00:00||Priority", "@A 8|TIMEOUT|0:0|2026-01-01T11:59:50|n1"],
+    "23.11": [
+        "@Q 7|PENDING|2026-01-01T14:05:00|N/A|0:00|1:00:00||Priority",
+        "@A 8|TIMEOUT|0:0|2026-01-01T11:59:50|n1|",
+    ],
+    "24.11": ["@Q 7|PENDING|N/A|N/A|0:00|1:00:00|(null)|Priority", "@A 8|TIMEOUT|0:15|2026-01-01T11:59:50|n1"],
+    "25.05": ["@Q 7|PENDING|N/A|NONE|0:00|1:00:00||Priority", "@A 8|TIMEOUT|0:0|2026-01-01T11:59:50|None assigned"],
+}
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_every_release_is_read(release: str) -> None:
+    look = read("\n".join([*RELEASES[release], END]))
+    pending, ended = look.facts["7"], look.facts["8"]
+    assert (pending.state, pending.source, "Priority" in pending.reason) == ("PENDING", "squeue", True)
+    assert (ended.state, ended.source) == ("TIMEOUT", "sacct")
+    assert evidence(look, 0, "j", "8").ended_for == 10
+
+
+def test_noise_of_a_login_shell_is_left_out() -> None:
+    look = read("Welcome to the cluster!\n@home\n" + "@Q 7|RUNNING|N/A|N/A|1:00|1:00:00|n1|None\n" + END)
+    assert look.facts["7"].nodes == "n1"
+    assert look.facts["7"].reason == ""
+    assert look.whole
+
+
+def test_an_answer_that_broke_off_is_not_whole() -> None:
+    assert not read("@Q 7|RUNNING|N/A|N/A|1:00|1:00:00|n1|None").whole
+
+
+def test_the_id_on_the_cluster_counts() -> None:
+    text = (
+        "@Q 9|RUNNING|N/A|N/A|1:00|1:00:00|n1|None\n@J 0 job_id 9\n@S 0 1 exit 2026-01-01T00:00:00Z 3 j words behind\n"
+        + END
+    )
+    seen = evidence(read(text), 0, "j", "")
+    assert seen.facts
+    assert seen.stages[1]["exit"].exit_code == 3
+    assert seen.stages[1]["exit"].words == "words behind"
+
+
+def test_stage_files_of_another_attempt_do_not_count() -> None:
+    assert not evidence(read("@S 0 0 exit 2026-01-01T00:00:00Z 0 other\n" + END), 0, "j", "").stages[0]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "asked"),
+    [
+        ("", True),
+        ("@account-failed Slurm accounting storage is disabled", True),
+        ("@account-failed sacct: error: slurm_persist_conn_open: Connection refused", False),
+        ("@queue-failed slurm_load_jobs error: Unable to contact slurm controller (connect failure)", False),
+    ],
+)
+def test_knowing_nothing_means_something_only_when_slurm_was_asked(trouble: str, asked: bool) -> None:
+    assert evidence(read(f"{trouble}\n{END}"), 0, "j", "7").asked is asked
+
+
+def test_places_in_the_queue_belong_to_their_jobs() -> None:
+    look = read("@Q 7|PENDING|N/A|N/A|0:00|1:00:00||Priority\n@R 7 3 40\n@R 99 1 40\n" + END)
+    assert look.facts["7"].place == (3, 40)
+
+
+def test_a_refused_job_shifts_nobody() -> None:
+    text = (
+        "motd\n@proctor submitted a 11\n@proctor refused b sbatch: error: no\n@proctor adopted c 12 \n@proctor end 3\n"
+    )
+    found = answers(text, ["a", "b", "c"])
+    assert found == {"a": ("submitted", "11"), "b": ("refused", "sbatch: error: no"), "c": ("adopted", "12 ")}

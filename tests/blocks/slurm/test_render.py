@@ -1,0 +1,145 @@
+"""Batch scripts: golden files, and a shell that reads them."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from proctor.blocks.job import Container, JobSpec, Mount, Step
+from proctor.blocks.slurm.files import job_files, script
+from proctor.blocks.slurm.headers import clock, headers, warning
+from proctor.blocks.slurm.render import render
+from proctor.blocks.slurm.runtimes import bind, enroot_uris, stored
+from proctor.configs.errors import ConfigError
+from tests.blocks.slurm.jobs import CASES, GOLDEN, job, section, server, texts
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_scripts_are_as_reviewed(case: str) -> None:
+    for file, text in texts(case).items():
+        assert text == (GOLDEN / file).read_text(), f"{file}: python -m tests.blocks.slurm.jobs, then git diff"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_shell_accepts_every_script(case: str, tmp_path: Path) -> None:
+    for name, text in job_files(*CASES[case]).items():
+        if name.endswith(".sh"):
+            path = tmp_path / name
+            path.write_text(text)
+            shell = "bash" if name == "job.sh" else "sh"
+            done = subprocess.run([shell, "-n", path], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            if name == "job.sh" and case not in {"docker-vllm", "pyxis-haproxy-two-instances"}:
+                path.write_text(text.partition("# How images and environments come")[0])
+            if not name[0].isdigit():
+                check_with_shellcheck(path, shell, "SC1091,SC2034,SC2154,SC2015")
+
+
+@pytest.mark.parametrize("name", ["submit.sh", "poll.sh", "cancel.sh", "follow.sh", "list.sh", "enter.sh"])
+def test_remote_scripts_are_portable(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text(script(name))
+    assert subprocess.run(["dash" if shutil.which("dash") else "sh", "-n", str(path)], check=False).returncode == 0
+    check_with_shellcheck(path, "sh", "SC1091,SC2034,SC2154,SC2153,SC2119,SC2120")
+
+
+def check_with_shellcheck(path: Path, shell: str, leave_out: str) -> None:
+    """Warnings and errors, where shellcheck is installed."""
+    if shutil.which("shellcheck"):
+        argv = ["shellcheck", "-S", "warning", "-s", shell, "-e", leave_out, path]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+
+def test_the_load_balancer_reads_its_configuration(tmp_path: Path) -> None:
+    if not shutil.which("haproxy"):
+        pytest.skip("haproxy is not installed")
+    files = job_files(*CASES["pyxis-haproxy-two-instances"])
+    path = tmp_path / "haproxy.cfg"
+    path.write_text(files["haproxy.cfg"] + "  server instance0 127.0.0.1:8001 check inter 2s fall 3 rise 1\n")
+    done = subprocess.run(["haproxy", "-c", "-f", path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(43200, "0-12:00:00"), (90061, "1-01:01:01"), (60, "0-00:01:00")])
+def test_walltime_is_written_for_slurm(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
+
+
+@pytest.mark.parametrize("value", ["12:00:00", 43200])
+def test_twelve_hours_are_twelve_hours(value: object) -> None:
+    assert "#SBATCH --time=0-12:00:00" in headers(job(), section(walltime=value))
+
+
+def test_the_warning_leaves_time_to_end() -> None:
+    assert (warning(60), warning(3600), warning(400000)) == (20, 120, 120)
+
+
+@pytest.mark.parametrize(
+    ("flags", "lines"),
+    [
+        ({"exclusive": True}, ["#SBATCH --exclusive"]),
+        ({"nice": 5, "constraint": None, "contiguous": False}, ["#SBATCH --nice=5"]),
+        ({"constraint": 'a "b" c'}, ['#SBATCH --constraint="a \\"b\\" c"']),
+    ],
+)
+def test_extra_flags(flags: dict[str, object], lines: list[str]) -> None:
+    text = headers(job(), section(sbatch_extra_flags=flags)).splitlines()
+    assert text[-len(lines) :] == lines
+    assert not [line for line in text if "contiguous" in line]
+
+
+@pytest.mark.parametrize("flags", [{"output": "x"}, {"job-name": "x"}, {"a b": "x"}, {"nice": "1\n2"}])
+def test_flags_that_would_take_the_job_away_are_refused(flags: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        headers(job(), section(sbatch_extra_flags=flags))
+
+
+def test_a_later_attempt_waits_for_nothing() -> None:
+    later = JobSpec("proctor-0123abcd-9f8e7d-0-2", "0123abcd", "/o", job().steps, attempt=2)
+    assert "--dependency" in headers(job(), section(dependency="afterok:1"))
+    assert "--dependency" not in headers(later, section(dependency="afterok:1"))
+
+
+@pytest.mark.parametrize(
+    ("image", "uri"),
+    [
+        ("nvcr.io/nvidia/eval:1", "docker://nvcr.io#nvidia/eval:1"),
+        ("ubuntu:22.04", "docker://ubuntu:22.04"),
+        ("nvcr.io#nvidia/eval:1", "docker://nvcr.io#nvidia/eval:1"),
+        ("nvcr.io/nvidia/eval:1@sha256:ab", "docker://nvcr.io#nvidia/eval@sha256:ab"),
+        ("host:5000/x@sha256:ab", "docker://host:5000#x@sha256:ab"),
+    ],
+)
+def test_images_in_the_words_of_enroot(image: str, uri: str) -> None:
+    assert enroot_uris(image)[0] == uri
+
+
+def test_imports_are_kept_by_digest_and_tags_for_one_evaluation() -> None:
+    assert "$EVALUATION" not in stored("a/b@sha256:" + "0" * 64, "pyxis")
+    assert "$EVALUATION" in stored("a/b:latest", "pyxis")
+    assert stored("/images/my image.sqsh", "pyxis") == "'/images/my image.sqsh'"
+
+
+def test_paths_with_commas_can_be_mounted_where_the_runtime_can_quote() -> None:
+    assert bind(Mount('/a, "b"', "/c", True), "docker") == '\'type=bind,"source=/a, ""b""",destination=/c,readonly\''
+
+
+@pytest.mark.parametrize("runtime", ["pyxis", "charliecloud"])
+def test_a_mount_that_a_runtime_cannot_express_is_told(runtime: str) -> None:
+    odd = Step("a.0", "x.a", Container("i:1", mounts=(Mount("/a:b", "/c"),)), "", "")
+    with pytest.raises(ConfigError, match="/a:b"):
+        render(JobSpec("j", "e", "/o", (odd,)), section(container_runtime=runtime))
+
+
+def test_a_server_without_a_command_is_told_where_nothing_starts_by_itself() -> None:
+    with pytest.raises(ConfigError, match=r"deployment\.command"):
+        render(job(server("nim", None)), section(container_runtime="none"))
+
+
+def test_no_value_of_a_variable_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEY", "canary-4711")
+    text = render(*CASES["docker-vllm"])
+    assert "canary-4711" not in text
+    assert "--env=API_KEY" in text
