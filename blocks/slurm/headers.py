@@ -64,11 +64,11 @@ def quoted(name: str, value: str) -> str:
 
 
 def clock(seconds: float) -> str:
-    """D-HH:MM:SS."""
+    """HH:MM:SS, with D- before it from one day on."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
-    return f"{days}-{hours:02}:{minutes:02}:{rest:02}"
+    return f"{days}-{hours:02}:{minutes:02}:{rest:02}" if days else f"{hours:02}:{minutes:02}:{rest:02}"
 
 
 def warning(walltime: float) -> int:

@@ -45,7 +45,17 @@ def poll(handles: Collection[JobHandle]) -> str:
 
 def cancel(handles: Collection[JobHandle], why: str) -> str:
     """Ends these jobs and waits for it."""
-    calls = [call("job", work_folder(handle), handle.native_id, handle.name, why) for handle in handles]
+    calls = [
+        call(
+            "job",
+            work_folder(handle),
+            handle.native_id,
+            handle.name,
+            why,
+            *(f"{handle.output_dir}/{step}" for step in handle.steps),
+        )
+        for handle in handles
+    ]
     return "\n".join([script("cancel.sh"), *calls, f"end_jobs {CANCEL_SECONDS}", "echo @end", ""])
 
 

@@ -10,7 +10,9 @@ def render(job: JobSpec, execution: SlurmExecution) -> str:
     files = job_files(job, execution)
     names = sorted({variable.name for step in job.steps for variable in step.container.env})
     told = f"# private/env, mode 0600, holds the values of: {' '.join(names) or '(nothing)'}"
-    parts = [f"# {work_folder(job)} on {execution.hostname or 'the cluster'}", told]
+    host = execution.hostname or "(no hostname)"
+    user = f"{execution.username}@" if execution.username else ""
+    parts = [f"# job {job.name} on {user}{host}, in {work_folder(job)}", told]
     for name, text in files.items():
         parts += [f"# ---- {name}", text]
     return "\n".join(parts)

@@ -14,7 +14,8 @@ REPLACES_PATH = ("pyxis", "charliecloud")
 """Runtimes that give a container the caller's PATH."""
 
 MARKERS = ("PROCTOR_EVALUATION", "PROCTOR_JOB")
-NIM_ENTRYPOINT = "/opt/nim/start-server.sh"
+NIM_COMMAND = ("/opt/nvidia/nvidia_entrypoint.sh", "/opt/nim/start_server.sh")
+"""What a NIM image starts by itself; `srun` starts commands, not entrypoints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ def pyxis(box: Box, runtime: str, mount_home: bool) -> str:
     names = [*MARKERS, *(variable.name for variable in box.container.env)]
     words.append(f"--container-env={','.join(names)}")
     words += [f"--container-workdir={shlex.quote(box.workdir)}"] if box.workdir else []
-    return lines([*words, *map(shlex.quote, box.argv or (NIM_ENTRYPOINT,))])
+    return lines([*words, *map(shlex.quote, box.argv or NIM_COMMAND)])
 
 
 def colons(mount: Mount) -> str:

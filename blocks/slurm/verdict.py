@@ -8,6 +8,7 @@ from proctor.blocks.job import JobHandle, JobState, JobStatus, ServerStatus, Ste
 from proctor.blocks.slurm.parse import Evidence, Facts, moment
 from proctor.blocks.slurm.states import Meaning, Phase, meaning, never
 from proctor.blocks.stage_files import ALIVE, GONE, LOST, UNSEEN, Stage, after_server_death, ended, join
+from proctor.blocks.stage_files import CANCELLED as MEANT
 from proctor.blocks.stage_files import job_state as worst_of
 from proctor.blocks.stages import EXIT_INTERRUPTED
 
@@ -53,8 +54,11 @@ def step_status(seen: Evidence, number: int, means: Meaning | None, *, fresh: bo
 
     | stage.exit      | Slurm says            | status |
     |---|---|---|
+    | 143, cancelled  | anything              | CANCELLED |
+    | 143             | cancelled             | CANCELLED |
     | 143             | waiting (requeued)    | PENDING: Slurm starts it again |
-    | 143             | lost, or was warned   | FAILED, `lost:` |
+    | 143             | running               | RUNNING until Slurm says who told it to end |
+    | 143             | anything else         | FAILED, `lost:`, in Slurm's words where it has some |
     | any other       | anything              | final, by the exit code |
     | none            | waiting               | PENDING |
     | none            | running               | as the stage files say |
@@ -73,15 +77,21 @@ def step_status(seen: Evidence, number: int, means: Meaning | None, *, fresh: bo
 
 
 def said_its_last(stages: Mapping[str, Stage], means: Meaning | None, why: Meaning | None) -> StepStatus:
-    """A step that wrote its end; an interruption may have been none of its own."""
-    status = ended(stages["exit"], (stages.get("running") or Stage(None)).time)
-    if status.exit_code != EXIT_INTERRUPTED or "harness was interrupted" in status.message:
+    """A step that wrote its end; who interrupted it is what Slurm knows."""
+    said = stages["exit"]
+    status = ended(said, (stages.get("running") or Stage(None)).time)
+    if said.exit_code != EXIT_INTERRUPTED or said.words.startswith(MEANT):
         return status
-    if means and means.phase is Phase.WAITING:
+    phase = means.phase if means else Phase.UNKNOWN
+    if phase is Phase.CANCELLED:
+        return replace(status, state=JobState.CANCELLED, exit_code=EXIT_INTERRUPTED, message="cancelled")
+    if phase is Phase.WAITING and means:
         return StepStatus(JobState.PENDING, message=f"{means.words}: Slurm starts it again")
     cause = next((each for each in (means, why) if each and each.phase is Phase.LOST), None)
-    if cause and not (means and means.phase is Phase.CANCELLED):
-        return replace(status, state=JobState.FAILED, exit_code=None, message=f"{LOST}{cause.words}")
+    if cause:
+        return replace(status, message=f"{LOST}{cause.words}")
+    if phase is Phase.RUNNING:
+        return StepStatus(JobState.RUNNING, None, "told to end", status.started)
     return status
 
 

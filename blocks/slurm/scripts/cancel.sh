@@ -14,13 +14,20 @@ live() {
   case $(squeue -h -j "$1" -o %T 2>/dev/null) in '' | COMPLETING) return 1 ;; esac
 }
 
-# job FOLDER ID NAME WHY
+# meant STEP_FOLDER NAME: the step is ended on purpose, and its wrapper may know.
+meant() { [ ! -d "$1/.proctor/claim-$2" ] || : >"$1/.proctor/cancel-$2"; }
+
+# job FOLDER ID NAME WHY STEP_FOLDER...
 job() {
   id_of "$1" "$2" "$3"
   rm -rf "$1/private"
+  name=$3
   [ -n "$ID" ] || return 0
   IDS=$IDS,$ID
-  ! live "$ID" || [ -e "$1/why" ] || printf '%s\n' "$4" >"$1/why"
+  live "$ID" || return 0
+  [ -e "$1/why" ] || printf '%s\n' "$4" >"$1/why"
+  shift 4
+  for step in "$@"; do meant "$step" "$name"; done
 }
 
 # end_jobs SECONDS: a word to Slurm, and then until it has ended them.
@@ -46,6 +53,7 @@ step() {
     return 0
   fi
   [ -n "$ID" ] || return 0
+  meant "$4" "$3"
   signal "$5" TERM
   n=$(($6 * 4))
   while [ "$n" -gt 0 ] && ! said "$4" "$3"; do

@@ -64,15 +64,15 @@ STEPS = {
     # Slurm's state: what a step is that wrote nothing, that had begun, that said 143
     "PENDING": (JobState.PENDING, JobState.PENDING, JobState.PENDING),
     "REQUEUED": (JobState.PENDING, JobState.PENDING, JobState.PENDING),
-    "RUNNING": (JobState.PENDING, JobState.RUNNING, JobState.CANCELLED),
-    "SUSPENDED": (JobState.PENDING, JobState.RUNNING, JobState.CANCELLED),
-    "COMPLETED": (JobState.FAILED, JobState.FAILED, JobState.CANCELLED),
-    "FAILED": (JobState.FAILED, JobState.FAILED, JobState.CANCELLED),
+    "RUNNING": (JobState.PENDING, JobState.RUNNING, JobState.RUNNING),
+    "SUSPENDED": (JobState.PENDING, JobState.RUNNING, JobState.RUNNING),
+    "COMPLETED": (JobState.FAILED, JobState.FAILED, JobState.FAILED),
+    "FAILED": (JobState.FAILED, JobState.FAILED, JobState.FAILED),
     "CANCELLED": (JobState.CANCELLED, JobState.CANCELLED, JobState.CANCELLED),
     "TIMEOUT": (JobState.FAILED, JobState.FAILED, JobState.FAILED),
     "PREEMPTED": (JobState.FAILED, JobState.FAILED, JobState.FAILED),
-    "OUT_OF_MEMORY": (JobState.FAILED, JobState.FAILED, JobState.CANCELLED),
-    "INVENTED_NEXT_YEAR": (JobState.UNKNOWN, JobState.RUNNING, JobState.CANCELLED),
+    "OUT_OF_MEMORY": (JobState.FAILED, JobState.FAILED, JobState.FAILED),
+    "INVENTED_NEXT_YEAR": (JobState.UNKNOWN, JobState.RUNNING, JobState.FAILED),
 }
 
 
@@ -105,6 +105,12 @@ def test_a_warned_job_is_lost_even_when_it_ends_in_time() -> None:
 def test_a_cancelled_job_is_cancelled_even_when_it_was_warned() -> None:
     seen = Evidence(Facts("CANCELLED by 1001", "sacct"), why="TIMEOUT", stages={0: STOPPED})
     assert step(seen).state is JobState.CANCELLED
+
+
+def test_a_step_that_was_ended_on_purpose_says_so_itself() -> None:
+    stages = {**BEGUN, "exit": Stage(NOW, "cancelled", 143)}
+    for state in ("RUNNING", "COMPLETED", "TIMEOUT"):
+        assert step(Evidence(Facts(state, "squeue"), stages={0: stages})).state is JobState.CANCELLED
 
 
 @pytest.mark.parametrize(("why", "state"), [("CANCELLED", JobState.CANCELLED), ("PREEMPTED", JobState.FAILED)])
