@@ -70,8 +70,8 @@ async def measure(started: EvaluationRun, config: EvaluationConfig, output_dir: 
     planned: Plan = await planning.aresult()
     async with Watcher.watching(make_backend(config.execution), config, planned) as watcher:
         await publish_plan(started, watcher)
-        await submit_all(started, watcher)
-        outcomes, cancelled = await follow_all(started, watcher)
+        later = await submit_all(started, watcher)
+        outcomes, cancelled = await follow_all(started, watcher, later)
         exported = await end_of(export(started, outcomes, return_state=True))
     trouble = "" if exported.is_completed() else str(exported.message)
     return final_state(verdict(outcomes, cancelled=cancelled, trouble=trouble))

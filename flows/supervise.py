@@ -16,14 +16,15 @@ from proctor.tasks.cancellation import listen
 from proctor.tasks.jobs import PartlyRefusedError, deploy, release, submit
 from proctor.tasks.plan import remaining
 from proctor.tasks.publish import publish_progress
+from proctor.tasks.queue import split
 from proctor.tasks.records import EvaluationRun, record_jobs
 from proctor.tasks.states import end_of
 from proctor.tasks.verdict import Outcome
 from proctor.tasks.watch import Watcher
 
 
-async def submit_all(started: EvaluationRun, watcher: Watcher) -> None:
-    """Bring every job into being once, or find it again, and let the watcher follow them."""
+async def submit_all(started: EvaluationRun, watcher: Watcher) -> list[JobSpec]:
+    """Bring every job that may run now into being once, or find it again; the answer is those that come later."""
     newest = [latest(job, started.handles) for job in watcher.plan.jobs]
     families = {family(job.name): job.attempt for job in newest}
     earlier = [each for each in started.handles if attempt_of(each.name) < families.get(family(each.name), 0)]
@@ -31,7 +32,9 @@ async def submit_all(started: EvaluationRun, watcher: Watcher) -> None:
         watcher.follow(handle)
     if earlier:
         await release(started.id, earlier)
-    await submit_jobs(started, newest, watcher)
+    now, later = split(newest, {handle.name for handle in started.handles}, watcher.config.execution)
+    await submit_jobs(started, now, watcher)
+    return later
 
 
 async def submit_jobs(started: EvaluationRun, jobs: list[JobSpec], watcher: Watcher) -> None:
@@ -50,7 +53,7 @@ async def submit_jobs(started: EvaluationRun, jobs: list[JobSpec], watcher: Watc
             watcher.give_up([step.name for step in job.steps], refused[job.name])
 
 
-async def follow_all(started: EvaluationRun, watcher: Watcher) -> tuple[list[Outcome], bool]:
+async def follow_all(started: EvaluationRun, watcher: Watcher, later: list[JobSpec]) -> tuple[list[Outcome], bool]:
     """See every benchmark to its end; also says whether the evaluation itself was cancelled meanwhile."""
 
     async def start_again(handle: JobHandle, lost: tuple[str, ...], waiting: tuple[str, ...]) -> None:
@@ -61,7 +64,7 @@ async def follow_all(started: EvaluationRun, watcher: Watcher) -> tuple[list[Out
     watching = asyncio.create_task(watcher.watch(start_again))
     publishing = asyncio.create_task(publish_progress(started, watcher, done))
     try:
-        outcomes = await run_all(started, watcher)
+        outcomes = await run_all(started, watcher, later)
         done.set()
         await publishing
         return outcomes, listening.done()
@@ -92,7 +95,7 @@ async def restart(started: EvaluationRun, watcher: Watcher, handle: JobHandle, s
     await submit_jobs(started, [following], watcher)
 
 
-async def run_all(started: EvaluationRun, watcher: Watcher) -> list[Outcome]:
+async def run_all(started: EvaluationRun, watcher: Watcher, later: list[JobSpec]) -> list[Outcome]:
     """A subflow for each benchmark, all at once; each job is released when its benchmarks are in."""
     running: dict[str, asyncio.Task[Outcome]] = {}
     with (
@@ -103,14 +106,21 @@ async def run_all(started: EvaluationRun, watcher: Watcher) -> list[Outcome]:
             for step in job.steps:
                 coroutine = run_benchmark(started, step, Path(job.output_dir), watcher)
                 running[step.name] = asyncio.create_task(coroutine)
-    await asyncio.gather(*(see_through(started, job, running, watcher) for job in watcher.plan.jobs))
+    await asyncio.gather(*(see_through(started, job, running, watcher, later) for job in watcher.plan.jobs))
     return [each.result() for each in running.values()]
 
 
 async def see_through(
-    started: EvaluationRun, job: JobSpec, running: Mapping[str, asyncio.Task[Outcome]], watcher: Watcher
+    started: EvaluationRun,
+    job: JobSpec,
+    running: Mapping[str, asyncio.Task[Outcome]],
+    watcher: Watcher,
+    later: list[JobSpec],
 ) -> None:
-    """Say when the job's server answers; let the job go when all its benchmarks are in, but never one out of sight."""
+    """Say when the job's server answers; let the job go when all its benchmarks are in, and submit the next one.
+
+    A job out of sight is left alone, and then the jobs behind it are not submitted.
+    """
     deploying: asyncio.Task[Any] | None = None
     if job.server and (handles := watcher.handles(job)):
         waiting = deploy(started.id, job.server.served_model, handles[-1], return_state=True)
@@ -119,5 +129,14 @@ async def see_through(
     if deploying:
         deploying.cancel()
     handles = watcher.handles(job)
-    if handles and not any(outcome.ending == "unavailable" for outcome in outcomes):
+    unavailable = any(outcome.ending == "unavailable" for outcome in outcomes)
+    if handles and not unavailable:
         await release(started.id, handles)
+    if watcher.cancelled or unavailable:
+        unsent = [step.name for each in later for step in each.steps]
+        later.clear()
+        watcher.give_up(
+            unsent, f"never submitted: {'cancelled' if watcher.cancelled else f'{job.name} is out of sight'}"
+        )
+    elif later:
+        await submit_jobs(started, [later.pop(0)], watcher)

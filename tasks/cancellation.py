@@ -32,6 +32,7 @@ async def listen(run: EvaluationRun, watcher: Watcher) -> None:
             if await _release(watcher, step):
                 released.add(step)
         if any(each.id == run.flow_run_id for each in cancelling):
+            watcher.cancelled = True
             since = since or time.monotonic()
             if time.monotonic() - since >= WORKER_SECONDS and await _release_all(watcher):
                 return

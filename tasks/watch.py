@@ -33,6 +33,8 @@ class Watcher:
         self.plan = plan
         self.gate = StartGate()
         """Through it the benchmarks' flow runs come into being."""
+        self.cancelled = False
+        """Whether the evaluation itself is being cancelled, so that nothing more may be submitted."""
         self.trouble = ""
         """The last reason why the backend could not be asked; empty while it answers."""
         self._execution: BaseExecution = config.execution
