@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+from proctor.blocks.installed import require_installed
 from proctor.cli import stack, workers
 from proctor.cli.address import here
 from proctor.cli.api import PrefectApi
@@ -23,6 +24,7 @@ Say = Callable[[str], None]
 
 def start(config: EvaluationConfig, say: Say) -> tuple[PrefectApi, FlowRun]:
     """Check a config as far as this machine can, bring up what runs it, and start it. Raises ConfigError first."""
+    require_installed(config.execution.type)
     planned = plan(config, SAMPLE_ID, datetime.now(UTC))
     address = here()
     shared = address is None or address.on_this_machine

@@ -24,7 +24,14 @@ ALLOWED = {
 }
 """Which room may import from which; nothing imports cli."""
 
-PURE = ("configs/*.py", "blocks/job.py", "blocks/**/render.py", "blocks/**/parse.py", "blocks/stages.py")
+PURE = (
+    "configs/*.py",
+    "blocks/installed.py",
+    "blocks/job.py",
+    "blocks/**/render.py",
+    "blocks/**/parse.py",
+    "blocks/stages.py",
+)
 PURE_TASKS = ("resolve", "harness", "servers", "plan", "results", "report")
 IMPURE = {"prefect", "subprocess", "socket", "httpx", "docker", "paramiko", "leptonai", "psutil"}
 

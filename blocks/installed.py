@@ -1,0 +1,29 @@
+"""Which kinds of execution this installation can run; says so without importing Prefect or a backend."""
+
+import difflib
+from importlib.metadata import EntryPoint, entry_points
+
+from proctor.configs.errors import ConfigError
+from proctor.configs.execution_schema import BUILTIN_EXECUTIONS
+
+GROUP = "proctor.backends"
+
+
+def installed() -> dict[str, EntryPoint]:
+    """The backends that this installation can run, by execution type."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def require_installed(kind: str) -> EntryPoint:
+    """The backend of an execution type. Raises ConfigError, with the types to choose from, when none is installed."""
+    found = installed()
+    if kind in found:
+        return found[kind]
+    runs = ", ".join(sorted(found))
+    if kind in BUILTIN_EXECUTIONS:
+        raise ConfigError(
+            f"execution.type: this version of Proctor can show {kind!r} with --dry-run but not run it yet; it runs {runs}"
+        )
+    near = difflib.get_close_matches(kind, found, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"it runs {runs}"
+    raise ConfigError(f"execution.type: no backend {kind!r} is installed; {hint}")
