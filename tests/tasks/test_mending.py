@@ -1,0 +1,55 @@
+"""What `reconcile` decides about an evaluation's flow run."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from proctor.tasks.engine_lock import engine_name, engine_place
+from proctor.tasks.mending import Cure, Found, cure
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (Found("RUNNING", 3600, "alive"), "leave alone"),
+        (Found("RUNNING", 1, "dead"), "bring back"),
+        (Found("RUNNING", 86400, "elsewhere"), "leave alone"),
+        (Found("RUNNING", 30, "unnamed"), "leave alone"),
+        (Found("RUNNING", 300, "unnamed"), "bring back"),
+        (Found("RUNNING", 300, "dead", deployed=False), "leave alone"),
+        (Found("PENDING", 20, "unnamed"), "leave alone"),
+        (Found("PENDING", 300, "dead"), "bring back"),
+        (Found("PENDING", 20, "dead"), "leave alone"),
+        (Found("CRASHED", 5, "dead"), "leave alone"),
+        (Found("CRASHED", 60, "dead"), "bring back"),
+        (Found("CRASHED", 60, "alive"), "leave alone"),
+        (Found("CRASHED", 60, "dead", runs=21), "leave alone"),
+        (Found("CANCELLING", 10, "alive"), "leave alone"),
+        (Found("CANCELLING", 60, "alive"), "finish cancelling"),
+        (Found("CANCELLING", 1, "dead"), "finish cancelling"),
+        (Found("CANCELLED", 60, "dead", jobs=True), "release"),
+        (Found("CANCELLED", 60, "dead", jobs=True, released=True), "leave alone"),
+        (Found("CANCELLED", 60, "dead"), "leave alone"),
+        (Found("SCHEDULED", 9999, "dead"), "leave alone"),
+        (Found("COMPLETED", 9999, "dead", jobs=True), "leave alone"),
+    ],
+)
+def test_cure(found: Found, expected: Cure) -> None:
+    assert cure(found) == expected
+
+
+def test_an_engine_is_known_by_host_pid_and_start() -> None:
+    assert engine_place(engine_name()) == "alive"
+    assert engine_place("") == "unnamed"
+    assert engine_place("another-host 1 0") == "elsewhere"
+    assert engine_place(f"{socket.gethostname()} {os.getpid()} 1000") == "dead", "the pid belongs to a later process"
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    name = f"{socket.gethostname()} {child.pid} {psutil.Process(child.pid).create_time():.0f}"
+    assert engine_place(name) == "alive"
+    child.kill()
+    child.wait()
+    assert engine_place(name) == "dead"

@@ -1,0 +1,58 @@
+"""What is known about a job that somebody else runs."""
+
+import pytest
+
+from proctor.blocks.job import JobHandle, JobState, JobStatus, StepStatus
+from proctor.tasks.sight import Sight, first_sight, interval, look, out_of_sight, stalled
+
+HANDLE = JobHandle("simulated", "proctor-0-0-0-1", "0", "/r", ("a", "b"))
+LOST = StepStatus(JobState.FAILED, None, "lost: nobody knows why")
+DONE = StepStatus(JobState.COMPLETED, 0)
+GOING = StepStatus(JobState.RUNNING)
+WAITING = StepStatus(JobState.PENDING)
+UNSEEN = StepStatus(JobState.UNKNOWN)
+
+
+def seen(now: float, **steps: StepStatus) -> Sight:
+    return look(first_sight(HANDLE, 0.0), JobStatus(JobState.RUNNING, steps), now)
+
+
+def test_no_evidence_changes_nothing_and_ages() -> None:
+    sight = look(seen(10, a=GOING, b=WAITING), JobStatus(JobState.UNKNOWN), 100)
+    assert (sight.step("a"), sight.step("b"), sight.status.state) == (GOING, WAITING, JobState.RUNNING)
+    assert out_of_sight(sight, 100, patience=95) == []
+    assert out_of_sight(sight, 106, patience=95) == ["a", "b"]
+
+
+def test_one_step_may_be_out_of_sight_alone() -> None:
+    sight = look(seen(10, a=GOING, b=GOING), JobStatus(JobState.RUNNING, {"a": UNSEEN, "b": GOING}), 50)
+    assert out_of_sight(sight, 60, patience=20) == ["a"]
+
+
+def test_an_end_is_for_good() -> None:
+    sight = look(seen(10, a=DONE), JobStatus(JobState.RUNNING, {"a": GOING}), 20)
+    assert sight.step("a") == DONE
+    assert out_of_sight(sight, 1e9, patience=1) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "quiet", "expected"),
+    [
+        (LOST, DONE, 0, (("a",), ())),
+        (LOST, LOST, 0, (("a", "b"), ())),
+        (LOST, GOING, 99, ((), ())),
+        (LOST, WAITING, 1, ((), ())),
+        (LOST, WAITING, 4, (("a",), ("b",))),
+        (DONE, WAITING, 99, ((), ())),
+        (StepStatus(JobState.FAILED, 1, "lost: by its own word"), DONE, 9, ((), ())),
+    ],
+)
+def test_lost_steps_start_again_when_nothing_of_the_job_runs(
+    a: StepStatus, b: StepStatus, quiet: float, expected: tuple[tuple[str, ...], tuple[str, ...]]
+) -> None:
+    assert stalled(seen(1, a=a, b=b), ["a", "b"], quiet) == expected
+
+
+def test_short_jobs_are_seen_at_once_and_long_ones_cheap() -> None:
+    assert (interval("local", 0), interval("local", 10), interval("local", 3600)) == (0.2, 1.0, 2.0)
+    assert (interval("slurm", 0), interval("slurm", 3600)) == (5.0, 30.0)
