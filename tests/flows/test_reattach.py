@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from docker.models.containers import Container
 
 from proctor.blocks.process import processes
 from proctor.blocks.stages import step_marker
+from tests.engine import engine, fake_harness_image
 from tests.flows.stack import Run, Stack, wait_for
 
 pytestmark = pytest.mark.live
@@ -20,17 +22,32 @@ HARNESS = Path(__file__).parent.parent / "fake_harness"
 STEPS = {"alpha": "alpha.0", "beta": "beta.1"}
 
 
-def config(folder: Path, endpoint: str, cache: str, seconds: float = 3.0, **execution: Any) -> dict[str, Any]:
-    """Two benchmarks, one after the other, on the process backend."""
+@pytest.fixture(params=["process", "local"])
+def place(request: pytest.FixtureRequest, cache: str) -> dict[str, Any]:
+    """Each backend that runs something here: its `execution:` section and where its benchmarks come from."""
+    if request.param == "process":
+        return {"execution": {"type": "process", "cache_dir": cache}, "task": {"packages": [str(HARNESS)]}}
+    return {"execution": {"type": "local"}, "task": {"container": fake_harness_image()}}
+
+
+def config(folder: Path, endpoint: str, place: dict[str, Any], seconds: float = 3.0) -> dict[str, Any]:
+    """Two benchmarks, one after the other."""
     return {
-        "execution": {"type": "process", "output_dir": str(folder), "cache_dir": cache, **execution},
+        "execution": {**place["execution"], "output_dir": str(folder)},
         "target": {"api_endpoint": {"url": endpoint, "model_id": "fake-model"}},
         "evaluation": {
             "trust_unlisted": True,
             "env_vars": {"FAKE_SCRIPT": f"lit:time.sleep({seconds})"},
-            "tasks": [{"name": f"fake.{name}", "packages": [str(HARNESS)]} for name in STEPS],
+            "tasks": [{"name": f"fake.{name}", **place["task"]} for name in STEPS],
         },
     }
+
+
+def begin(stack: Stack, folder: Path, endpoint: str, place: dict[str, Any], seconds: float = 3.0) -> Run:
+    """An evaluation whose first benchmark runs."""
+    run = stack.start(place["execution"]["type"], config(folder, endpoint, place, seconds))
+    wait_for(lambda: file("alpha.0/stage.running")(run, folder), 90)
+    return run
 
 
 def starts(folder: Path) -> dict[str, int]:
@@ -39,11 +56,25 @@ def starts(folder: Path) -> dict[str, int]:
     return {name: path.read_text().count("start") if path.exists() else 0 for name, path in files.items()}
 
 
+def jobs(run: Run) -> list[str]:
+    return [key.removeprefix("proctor.job.") for key in run.labels if key.startswith("proctor.job.")]
+
+
+def containers(run: Run, step: str = "") -> list[Container]:
+    """Containers of the evaluation, or of one of its steps; ended ones too."""
+    if "backend:local" not in run.record["tags"]:
+        return []
+    labels = [f"proctor.evaluation={run.id}", *([f"proctor.step={step}"] if step else [])]
+    return list(engine().containers.list(all=True, filters={"label": labels}))
+
+
 def leftovers(run: Run) -> list[str]:
-    """Processes of the evaluation that still live."""
-    jobs = [key.removeprefix("proctor.job.") for key in run.labels if key.startswith("proctor.job.")]
-    markers = [step_marker(job, step) for job in jobs for step in STEPS.values()]
-    return [str(process) for found in processes.marked(markers).values() for process in found]
+    """Processes and containers that the evaluation still holds."""
+    markers = [step_marker(job, step) for job in jobs(run) for step in STEPS.values()]
+    return [
+        *(str(each) for found in processes.marked(markers).values() for each in found),
+        *(str(each.name) for each in containers(run)),
+    ]
 
 
 def folder_of(run: Run, output: Path) -> Path | None:
@@ -68,15 +99,16 @@ BOUNDARIES: dict[str, Callable[[Run, Path], bool]] = {
 }
 
 
-def kill_at(name: str, stack: Stack, output: Path, settings: dict[str, Any]) -> str:
+def kill_at(name: str, stack: Stack, output: Path, place: dict[str, Any], settings: dict[str, Any]) -> str:
     """Kill the engine at a boundary; the answer is what is wrong afterwards."""
-    run = stack.start("process", settings)
-    wait_for(lambda: BOUNDARIES[name](run, output), 90, pause=0.02)
+    run = stack.start(place["execution"]["type"], settings)
+    wait_for(lambda: run.engine, 90, pause=0.02)
     engine = run.engine
     assert engine
-    scored = {path: path.stat().st_mtime_ns for path in output.glob(f"*-{run.id}/*/benchmark.json")}
+    wait_for(lambda: BOUNDARIES[name](run, output), 90, pause=0.01)
     os.kill(engine, signal.SIGKILL)
-    state = run.until(seconds=150)
+    scored = {path: path.stat().st_mtime_ns for path in output.glob(f"*-{run.id}/*/benchmark.json")}
+    state = run.until(seconds=200)
     wrong = [f"{state}: {run.message}"] if state != "Completed" else []
     if starts(run.folder) != {"alpha": 1, "beta": 1}:
         wrong.append(f"started {starts(run.folder)}")
@@ -85,22 +117,19 @@ def kill_at(name: str, stack: Stack, output: Path, settings: dict[str, Any]) -> 
     wrong += [f"{path} was computed again" for path, time_ns in scored.items() if path.stat().st_mtime_ns != time_ns]
     if len(run.states()) != 2 or set(run.states().values()) != {"Completed"}:
         wrong.append(str(run.states()))
-    wrong += leftovers(run)
-    return ", ".join(wrong)
+    return ", ".join([*wrong, *leftovers(run)])
 
 
-def test_kill_the_engine_at_every_boundary(stack: Stack, tmp_path: Path, endpoint: str, cache: str) -> None:
-    settings = config(tmp_path, endpoint, cache)
-    with ThreadPoolExecutor(4) as pool:
-        found = dict(
-            zip(BOUNDARIES, pool.map(lambda name: kill_at(name, stack, tmp_path, settings), BOUNDARIES), strict=True)
-        )
+def test_kill_the_engine_at_every_boundary(stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]) -> None:
+    settings = config(tmp_path, endpoint, place)
+    with ThreadPoolExecutor(5) as pool:
+        done = pool.map(lambda name: kill_at(name, stack, tmp_path, place, settings), BOUNDARIES)
+        found = dict(zip(BOUNDARIES, done, strict=True))
     assert not {name: wrong for name, wrong in found.items() if wrong}
 
 
-def test_a_killed_worker_ends_nothing(stack: Stack, tmp_path: Path, endpoint: str, cache: str) -> None:
-    run = stack.start("process", config(tmp_path, endpoint, cache))
-    wait_for(lambda: file("alpha.0/stage.running")(run, tmp_path), 60)
+def test_a_killed_worker_ends_nothing(stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]) -> None:
+    run = begin(stack, tmp_path, endpoint, place)
     engine = run.engine
     stack.kill_worker()
     try:
@@ -111,9 +140,8 @@ def test_a_killed_worker_ends_nothing(stack: Stack, tmp_path: Path, endpoint: st
     assert starts(run.folder) == {"alpha": 1, "beta": 1}
 
 
-def test_a_killed_server_ends_nothing(stack: Stack, tmp_path: Path, endpoint: str, cache: str) -> None:
-    run = stack.start("process", config(tmp_path, endpoint, cache))
-    wait_for(lambda: file("alpha.0/stage.running")(run, tmp_path), 60)
+def test_a_killed_server_ends_nothing(stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]) -> None:
+    run = begin(stack, tmp_path, endpoint, place)
     stack.kill_server()
     time.sleep(8)
     stack.start_server()
@@ -122,9 +150,10 @@ def test_a_killed_server_ends_nothing(stack: Stack, tmp_path: Path, endpoint: st
     assert run.states() == {"alpha": "Completed", "beta": "Completed"}
 
 
-def test_a_second_engine_waits_and_changes_nothing(stack: Stack, tmp_path: Path, endpoint: str, cache: str) -> None:
-    run = stack.start("process", config(tmp_path, endpoint, cache, seconds=8))
-    wait_for(lambda: file("alpha.0/stage.running")(run, tmp_path), 60)
+def test_a_second_engine_waits_and_changes_nothing(
+    stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]
+) -> None:
+    run = begin(stack, tmp_path, endpoint, place, seconds=8)
     engine = run.engine
     body = {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}, "force": True}
     stack.post(f"/flow_runs/{run.flow_run_id}/set_state", body).raise_for_status()
@@ -136,20 +165,38 @@ def test_a_second_engine_waits_and_changes_nothing(stack: Stack, tmp_path: Path,
     assert len(run.benchmarks()) == 2
 
 
-def test_a_lost_benchmark_is_started_again(stack: Stack, tmp_path: Path, endpoint: str, cache: str) -> None:
-    run = stack.start("process", config(tmp_path, endpoint, cache, seconds=4))
-    wait_for(lambda: file("alpha.0/stage.running")(run, tmp_path), 60)
-    (job,) = [key.removeprefix("proctor.job.") for key in run.labels if key.startswith("proctor.job.")]
-    marker = step_marker(job, "alpha.0")
-    processes.signal_all(processes.marked([marker])[marker], kill=True)
-    assert run.until() == "Completed", run.message
+def test_a_lost_benchmark_is_started_again(stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]) -> None:
+    run = begin(stack, tmp_path, endpoint, place, seconds=4)
+    murder(run, "alpha.0")
+    assert run.until(seconds=90) == "Completed", run.message
     assert starts(run.folder) == {"alpha": 2, "beta": 1}
+    assert len(jobs(run)) == 2
+    assert not leftovers(run)
 
 
-def test_cancelling_leaves_no_process(stack: Stack, tmp_path: Path, endpoint: str, cache: str) -> None:
-    run = stack.start("process", config(tmp_path, endpoint, cache, seconds=300))
-    wait_for(lambda: file("alpha.0/stage.running")(run, tmp_path), 60)
+def murder(run: Run, step: str) -> None:
+    """End a step from outside, so that it cannot say a last word."""
+    (job,) = jobs(run)
+    found = processes.marked([step_marker(job, step)])[step_marker(job, step)]
+    processes.signal_all(found, kill=True)
+    for container in containers(run, step):
+        container.kill("KILL")
+
+
+def test_cancelling_leaves_nothing_behind(stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]) -> None:
+    run = begin(stack, tmp_path, endpoint, place, seconds=300)
     assert leftovers(run)
     run.cancel()
     wait_for(lambda: not leftovers(run), 30)
     assert run.until() == "Cancelled"
+
+
+def test_cancelling_one_benchmark_ends_it_alone(
+    stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]
+) -> None:
+    run = begin(stack, tmp_path, endpoint, place, seconds=10)
+    alpha = next(each for each in run.benchmarks() if each["name"] == "fake.alpha")
+    run.cancel(alpha["id"])
+    assert run.until() == "Failed"
+    assert run.states() == {"alpha": "Cancelled", "beta": "Completed"}
+    assert not leftovers(run)
