@@ -1,5 +1,6 @@
 """The flow `evaluate`: one model measured by some benchmarks at one place, from config to scores."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,7 @@ async def measure(started: EvaluationRun, config: EvaluationConfig, output_dir: 
         return Failed(message=planning.message)
     planned: Plan = await planning.aresult()
     async with Watcher.watching(make_backend(config.execution), config, planned) as watcher:
-        await publish_plan(started, watcher)
-        later = await submit_all(started, watcher)
+        later, _ = await asyncio.gather(submit_all(started, watcher), publish_plan(started, watcher))
         outcomes, cancelled = await follow_all(started, watcher, later)
         exported = await end_of(export(started, outcomes, return_state=True))
     trouble = "" if exported.is_completed() else str(exported.message)

@@ -41,6 +41,7 @@ class Watcher:
         self._sights: dict[str, Sight] = {}
         self._job_of: dict[str, str] = {}
         self._ended: dict[str, asyncio.Future[StepStatus]] = {}
+        self._stopped: BackendUnavailableError | None = None
         self._looked = asyncio.Event()
         self._nudged = asyncio.Event()
         self._changed = time.monotonic()
@@ -114,7 +115,7 @@ class Watcher:
             await self._looked.wait()
 
     async def watch(self, restart: Restart) -> None:
-        """Ask until this coroutine is cancelled. What stops it otherwise is raised here and to everybody who waits."""
+        """Ask until this coroutine is cancelled. When anything else stops it, every open step is out of sight."""
         try:
             while True:
                 await self._look()
@@ -123,9 +124,11 @@ class Watcher:
                 self._looked = asyncio.Event()
                 await self._pause()
         except Exception as error:
+            reason = f"the jobs cannot be watched any more and were left alone: {type(error).__name__}: {error}"
+            self._stopped = BackendUnavailableError(reason)
             for future in self._ended.values():
                 if not future.done():
-                    future.set_exception(error)
+                    future.set_exception(self._stopped)
             raise
 
     async def _pause(self) -> None:
@@ -189,4 +192,6 @@ class Watcher:
     def _future(self, step: str) -> asyncio.Future[StepStatus]:
         if step not in self._ended:
             self._ended[step] = asyncio.get_running_loop().create_future()
+            if self._stopped is not None:
+                self._ended[step].set_exception(self._stopped)
         return self._ended[step]

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,32 +24,49 @@ HARNESS = Path(__file__).parent.parent / "fake_harness"
 STEPS = {"alpha": "alpha.0", "beta": "beta.1"}
 
 
+@pytest.fixture
+def processes_only(cache: str) -> dict[str, Any]:
+    """The process backend: its `execution:` section and where its benchmarks come from."""
+    return {"execution": {"type": "process", "cache_dir": cache}, "task": {"packages": [str(HARNESS)]}}
+
+
 @pytest.fixture(params=["process", "local"])
-def place(request: pytest.FixtureRequest, cache: str) -> dict[str, Any]:
-    """Each backend that runs something here: its `execution:` section and where its benchmarks come from."""
+def place(request: pytest.FixtureRequest, processes_only: dict[str, Any]) -> dict[str, Any]:
+    """Each backend that runs something here."""
     if request.param == "process":
-        return {"execution": {"type": "process", "cache_dir": cache}, "task": {"packages": [str(HARNESS)]}}
+        return processes_only
     return {"execution": {"type": "local"}, "task": {"container": fake_harness_image()}}
 
 
-def config(folder: Path, endpoint: str, place: dict[str, Any], seconds: float = 3.0) -> dict[str, Any]:
-    """Two benchmarks, one after the other."""
+GO = "while not (out / 'go').exists(): time.sleep(0.1)"
+"""A harness that ends when its test says so."""
+
+
+def config(folder: Path, endpoint: str, place: dict[str, Any], script: str = "time.sleep(3)") -> dict[str, Any]:
+    """Two benchmarks, one after the other, that do what the script says."""
     return {
         "execution": {**place["execution"], "output_dir": str(folder)},
         "target": {"api_endpoint": {"url": endpoint, "model_id": "fake-model"}},
         "evaluation": {
             "trust_unlisted": True,
-            "env_vars": {"FAKE_SCRIPT": f"lit:time.sleep({seconds})"},
+            "env_vars": {"FAKE_SCRIPT": f"lit:{script}"},
             "tasks": [{"name": f"fake.{name}", **place["task"]} for name in STEPS],
         },
     }
 
 
-def begin(stack: Stack, folder: Path, endpoint: str, place: dict[str, Any], seconds: float = 3.0) -> Run:
+def begin(stack: Stack, folder: Path, endpoint: str, place: dict[str, Any], script: str = GO) -> Run:
     """An evaluation whose first benchmark runs."""
-    run = stack.start(place["execution"]["type"], config(folder, endpoint, place, seconds))
+    run = stack.start(place["execution"]["type"], config(folder, endpoint, place, script))
     wait_for(lambda: file("alpha.0/stage.running")(run, folder), 90)
     return run
+
+
+def go(run: Run) -> None:
+    """Let the benchmarks end."""
+    for step in STEPS.values():
+        (run.folder / step).mkdir(exist_ok=True)
+        (run.folder / step / "go").touch()
 
 
 def starts(folder: Path) -> dict[str, int]:
@@ -128,47 +147,83 @@ def test_kill_the_engine_at_every_boundary(stack: Stack, tmp_path: Path, endpoin
     assert not {name: wrong for name, wrong in found.items() if wrong}
 
 
-def test_a_killed_worker_ends_nothing(stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]) -> None:
-    run = begin(stack, tmp_path, endpoint, place)
-    engine = run.engine
+def test_a_killed_worker_ends_nothing(
+    stack: Stack, tmp_path: Path, endpoint: str, processes_only: dict[str, Any]
+) -> None:
+    run = begin(stack, tmp_path, endpoint, processes_only)
+    engine_pid = run.engine
     stack.kill_worker()
+    go(run)
     try:
         assert run.until() == "Completed"
     finally:
         stack.start_worker()
-    assert run.engine == engine
+    assert run.engine == engine_pid
     assert starts(run.folder) == {"alpha": 1, "beta": 1}
 
 
-def test_a_killed_server_ends_nothing(stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]) -> None:
-    run = begin(stack, tmp_path, endpoint, place)
+def test_a_killed_server_ends_nothing(
+    stack: Stack, tmp_path: Path, endpoint: str, processes_only: dict[str, Any]
+) -> None:
+    run = begin(stack, tmp_path, endpoint, processes_only)
+    folder = run.folder
     stack.kill_server()
-    time.sleep(8)
+    (folder / "alpha.0" / "go").touch()
+    time.sleep(5)
     stack.start_server()
+    go(run)
     assert run.until(seconds=120) == "Completed", run.message
-    assert starts(run.folder) == {"alpha": 1, "beta": 1}
+    assert starts(folder) == {"alpha": 1, "beta": 1}
     assert run.states() == {"alpha": "Completed", "beta": "Completed"}
 
 
 def test_a_second_engine_waits_and_changes_nothing(
-    stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]
+    stack: Stack, tmp_path: Path, endpoint: str, processes_only: dict[str, Any]
 ) -> None:
-    run = begin(stack, tmp_path, endpoint, place, seconds=8)
-    engine = run.engine
+    run = begin(stack, tmp_path, endpoint, processes_only)
+    engine_pid = run.engine
     body = {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}, "force": True}
     stack.post(f"/flow_runs/{run.flow_run_id}/set_state", body).raise_for_status()
-    wait_for(lambda: run.state == "Running" and run.record["run_count"] > 1, 60)
+    wait_for(lambda: run.state == "Running" and run.record["run_count"] > 1, 90)
+    go(run)
     assert run.until() == "Completed"
     time.sleep(3)
-    assert (run.state, run.engine) == ("Completed", engine)
+    assert (run.state, run.engine) == ("Completed", engine_pid)
     assert starts(run.folder) == {"alpha": 1, "beta": 1}
     assert len(run.benchmarks()) == 2
 
 
+def test_reconcile_brings_back_what_no_worker_reported(
+    stack: Stack, tmp_path: Path, endpoint: str, processes_only: dict[str, Any]
+) -> None:
+    run = begin(stack, tmp_path, endpoint, processes_only)
+    engine_pid = run.engine
+    assert engine_pid
+    stack.kill_worker()
+    os.kill(engine_pid, signal.SIGKILL)
+    stack.start_worker()
+    assert run.state == "Running"
+    code = (
+        "import asyncio\nfrom prefect.client.orchestration import get_client\n"
+        "from proctor.flows.reconcile import reconcile_all\n"
+        "async def main():\n    async with get_client() as client:\n        print(await reconcile_all(client))\n"
+        "asyncio.run(main())"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=stack.env, capture_output=True, text=True, check=True)
+    assert f"{run.id}: its engine was dead, it comes back" in done.stdout
+    go(run)
+    assert run.until(seconds=90) == "Completed"
+    assert run.engine != engine_pid
+    assert starts(run.folder) == {"alpha": 1, "beta": 1}
+
+
 def test_a_lost_benchmark_is_started_again(stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]) -> None:
-    run = begin(stack, tmp_path, endpoint, place, seconds=4)
+    run = begin(stack, tmp_path, endpoint, place)
     murder(run, "alpha.0")
-    assert run.until(seconds=90) == "Completed", run.message
+    wait_for(lambda: starts(run.folder)["alpha"] == 2, 60)
+    go(run)
+    assert run.until() == "Completed", run.message
     assert starts(run.folder) == {"alpha": 2, "beta": 1}
     assert len(jobs(run)) == 2
     assert not leftovers(run)
@@ -177,14 +232,14 @@ def test_a_lost_benchmark_is_started_again(stack: Stack, tmp_path: Path, endpoin
 def murder(run: Run, step: str) -> None:
     """End a step from outside, so that it cannot say a last word."""
     (job,) = jobs(run)
-    found = processes.marked([step_marker(job, step)])[step_marker(job, step)]
-    processes.signal_all(found, kill=True)
     for container in containers(run, step):
         container.kill("KILL")
+    marker = step_marker(job, step)
+    processes.signal_all(processes.marked([marker])[marker], kill=True)
 
 
 def test_cancelling_leaves_nothing_behind(stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]) -> None:
-    run = begin(stack, tmp_path, endpoint, place, seconds=300)
+    run = begin(stack, tmp_path, endpoint, place)
     assert leftovers(run)
     run.cancel()
     wait_for(lambda: not leftovers(run), 30)
@@ -194,9 +249,11 @@ def test_cancelling_leaves_nothing_behind(stack: Stack, tmp_path: Path, endpoint
 def test_cancelling_one_benchmark_ends_it_alone(
     stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]
 ) -> None:
-    run = begin(stack, tmp_path, endpoint, place, seconds=10)
+    run = begin(stack, tmp_path, endpoint, place)
     alpha = next(each for each in run.benchmarks() if each["name"] == "fake.alpha")
     run.cancel(alpha["id"])
+    wait_for(lambda: run.states()["alpha"] == "Cancelled", 30)
+    go(run)
     assert run.until() == "Failed"
     assert run.states() == {"alpha": "Cancelled", "beta": "Completed"}
     assert not leftovers(run)
