@@ -56,7 +56,8 @@ def progress(api: PrefectApi, run: FlowRun) -> tuple[Progress, ...]:
     rows = latest(api, records.progress_key(run.id))
     if not rows:
         state = "CANCELLED" if run.type == "CANCELLED" else "PENDING"
-        return tuple(Progress(name, state=state) for name in run.benchmarks)
+        message = "images or environments are fetched on first use" if run.type == "RUNNING" else ""
+        return tuple(Progress(name, state=state, message=message) for name in run.benchmarks)
     return tuple(
         Progress(
             benchmark=row["benchmark"],

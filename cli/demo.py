@@ -1,11 +1,13 @@
 """`proctor demo`: a small real model and three benchmarks on this machine, through the real path."""
 
+import os
 import sys
 from pathlib import Path
 
 import click
 
 from proctor.cli.run import evaluate
+from proctor.cli.stack import free_port
 from proctor.configs.load import read_config
 
 
@@ -19,5 +21,6 @@ def demo(overrides: tuple[str, ...], *, detach: bool) -> None:
     import proctor.demo  # noqa: PLC0415 (only its folder is wanted)
 
     folder = Path(str(proctor.demo.__file__)).parent
-    loaded = read_config(folder, "demo", overrides, ())
+    os.environ["PROCTOR_DEMO"] = str(folder)
+    loaded = read_config(folder, "demo", [f"deployment.port={free_port([])}", *overrides], ())
     sys.exit(evaluate(loaded.config, detach=detach))

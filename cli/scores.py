@@ -24,7 +24,8 @@ def show_end(api: PrefectApi, run: FlowRun) -> int:
     if result:
         show(HEAD, score_cells(result), right=RIGHT)
         for each in result.failed:
-            click.echo(f"{each.benchmark}: {each.state}: {first_line(each.message) or 'no scores'}", err=True)
+            why = "" if each.state == "CANCELLED" else f" (why: proctor logs {run.id}.{each.step})"
+            click.echo(f"{each.benchmark}: {each.state}: {first_line(each.message) or 'no scores'}{why}", err=True)
     for line in where(api, run):
         click.echo(line)
     if run.type == "COMPLETED":

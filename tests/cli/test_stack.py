@@ -1,0 +1,135 @@
+"""`proctor up` and `down`: this machine's stack."""
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from proctor.cli import services, workers
+from proctor.cli.address import Address, configured
+from proctor.cli.api import PrefectApi
+from proctor.cli.home import Record
+from proctor.cli.stack import flat
+from tests.cli.machine import Machine
+from tests.flows.stack import wait_for
+
+
+@pytest.mark.live
+def test_two_at_once_bring_up_one_stack(machine: Machine) -> None:
+    assert machine.first[0].stdout == machine.first[1].stdout
+    assert f"export PREFECT_API_URL={machine.api_url}" in machine.first[0].stdout
+    started = [done for done in machine.first if "starting the Prefect server" in done.stderr]
+    assert len(started) == 1
+    assert workers.online(PrefectApi(Address(machine.api_url, "test"))) == 1
+
+
+@pytest.mark.live
+def test_up_again_starts_nothing_and_is_quick(machine: Machine) -> None:
+    before, begun = machine.pids(), time.monotonic()
+    done = machine.run("up")
+    assert time.monotonic() - begun < 2  # 0.16 s on an idle machine
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert machine.pids() == before
+
+
+@pytest.mark.live
+def test_what_it_keeps_is_for_its_user_alone(machine: Machine) -> None:
+    open_to_others = [path for path in machine.home.rglob("*") if path.is_file() and path.stat().st_mode & 0o077]
+    assert machine.home.stat().st_mode & 0o077 == 0
+    assert not [path for path in open_to_others if path.suffix in {".log", ".db"}]
+
+
+@pytest.mark.live
+def test_the_server_keeps_to_itself(machine: Machine) -> None:
+    server = psutil.Process(machine.pids()["server"])
+    listening = {each.laddr.ip for each in server.net_connections("inet") if each.status == psutil.CONN_LISTEN}
+    assert listening == {"127.0.0.1"}
+    with sqlite3.connect(machine.home / "prefect" / "prefect.db") as database:
+        assert database.execute("select count(*) from deployment").fetchone()[0] > 2
+
+
+@pytest.mark.live
+def test_a_failed_start_shows_the_end_of_the_log(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "home", tmp_path)
+    machine.home.mkdir()
+    (machine.home / "prefect").write_text("in the way")
+    done = machine.run("up")
+    assert done.returncode == 1
+    assert "proctor: the Prefect server did not start; the end of " in done.stderr
+    assert "prefect" in done.stderr.splitlines()[-1].lower() or "Error" in done.stderr
+
+
+@pytest.mark.live
+def test_jobs_outlive_the_stack(machine: Machine) -> None:
+    evaluation = machine.detached("execution.step_seconds=8")
+    wait_for(lambda: machine.json("status", evaluation)["progress"][0]["state"] == "RUNNING", 60)
+    pids = machine.pids()
+    done = machine.run("down")
+    assert "ended: worker and server" in done.stdout
+    assert "go on" in done.stdout
+    assert not any(psutil.pid_exists(pid) for pid in pids.values())
+    away = machine.run("status", evaluation)
+    assert away.returncode == 1
+    assert "`proctor up` starts it" in away.stderr
+    url = machine.api_url
+    assert machine.run("up").returncode == 0
+    assert machine.api_url == url
+    assert machine.run("status", evaluation, "--watch").returncode == 0
+
+
+@pytest.mark.live
+def test_an_own_server_is_used_and_nothing_is_started(machine: Machine, tmp_path: Path) -> None:
+    other = Machine(tmp_path / "home", tmp_path)
+    done = other.run("up", PREFECT_API_URL=machine.api_url)
+    assert done.returncode == 0, done.stderr
+    assert "nothing is started here" in done.stdout
+    assert not (other.home / "server.json").exists()
+    gone = other.run("up", PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert gone.returncode == 1
+    assert "no Prefect server answers at http://127.0.0.1:9/api (from PREFECT_API_URL)" in gone.stderr
+
+
+@pytest.mark.live
+def test_it_says_when_no_worker_is_there(machine: Machine) -> None:
+    api = PrefectApi(Address(machine.api_url, "test"))
+    assert workers.nobody(api) == ""
+    (worker,) = workers.workers(api)
+    api.request("DELETE", f"/work_pools/proctor/workers/{worker['name']}")
+    assert "prefect worker start --pool proctor" in workers.nobody(api)
+
+
+def test_a_record_of_another_process_is_stale() -> None:
+    created = psutil.Process().create_time()
+    assert services.alive(Record(os.getpid(), created, "", ""))
+    assert not services.alive(Record(os.getpid(), created - 60, "", ""))
+    assert not services.alive(None)
+
+
+def test_settings_become_variables() -> None:
+    settings = {"server": {"analytics": {"enabled": False}}, "client": {"max_retries": 10}}
+    assert dict(flat("PREFECT", settings)) == {
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_CLIENT_MAX_RETRIES": "10",
+    }
+
+
+def test_the_server_is_found_by_prefects_rules(tmp_path: Path) -> None:
+    profiles = 'active = "lab"\n[profiles.lab]\nPREFECT_API_URL = "http://lab/api"\nPREFECT_API_KEY = "k"\n'
+    (tmp_path / "profiles.toml").write_text(profiles)
+    environment = {"PREFECT_HOME": str(tmp_path)}
+    folder = tmp_path / "project"
+    folder.mkdir()
+    lab = configured(environment, folder)
+    assert lab == Address("http://lab/api", "the active Prefect profile", (("Authorization", "Bearer k"),))
+    (folder / "prefect.toml").write_text('[api]\nurl = "http://project/api"\n')
+    project = configured(environment, folder)
+    assert project
+    assert (project.url, project.source) == ("http://project/api", "prefect.toml")
+    shell = configured({**environment, "PREFECT_API_URL": "http://shell/api/"}, folder)
+    assert shell
+    assert (shell.url, shell.source) == ("http://shell/api", "PREFECT_API_URL")
+    assert configured({"PREFECT_HOME": str(folder)}, tmp_path) is None
