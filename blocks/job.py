@@ -53,7 +53,7 @@ class Container:
     """The software environment of a step or a server.
 
     Backends with a container engine use `image` (by digest where one is known); the others build a virtual environment
-    from `packages` (requirement specifiers or paths).
+    from `packages` (requirement specifiers, folders, or lock files `*.txt`).
     """
 
     image: str | None = None

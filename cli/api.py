@@ -1,5 +1,6 @@
 """Prefect's REST API for commands that must not pay a second for importing Prefect."""
 
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -10,6 +11,10 @@ import httpx
 from proctor.cli.address import Address, here
 from proctor.cli.errors import CommandError, MistakeError
 from proctor.cli.home import read_record
+
+BUSY = 503
+BUSY_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 0.0)
+"""Seconds between two tries: a server on SQLite answers 503, having done nothing, when two transactions collide."""
 
 PAGE = 200
 """Rows in one answer; the server refuses to give more."""
@@ -36,18 +41,25 @@ class PrefectApi:
         )
 
     def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
-        """One answer, whatever its status code below 500."""
+        """One answer, whatever its status code below 500; a server that is busy for a moment is asked again."""
+        for pause in BUSY_PAUSES:
+            answer = self._once(method, path, body)
+            if answer.status_code != BUSY:
+                break
+            time.sleep(pause)
+        if answer.status_code >= 500:
+            raise ServerAwayError(f"the Prefect server at {self.address.url} answers {answer.status_code}")
+        return answer
+
+    def _once(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Response:
         try:
-            answer = self.client.request(method, path.lstrip("/"), json=body)
+            return self.client.request(method, path.lstrip("/"), json=body)
         except httpx.TransportError as error:
             raise ServerAwayError(
                 f"no Prefect server answers at {self.address.url} (from {self.address.source}): {error}"
             ) from error
         except httpx.InvalidURL as error:
             raise MistakeError(f"{self.address.source} is no URL: {self.address.url}") from error
-        if answer.status_code >= 500:
-            raise ServerAwayError(f"the Prefect server at {self.address.url} answers {answer.status_code}")
-        return answer
 
     def get(self, path: str) -> Any:
         """A JSON answer; None for what is not there."""

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from uuid import uuid4
 
 from proctor.blocks.installed import require_installed
 from proctor.cli import stack, workers
@@ -46,7 +47,8 @@ def create(api: PrefectApi, config: EvaluationConfig, model: str, handed: Mappin
         )
     parameters = {"config": config.model_dump(mode="json", exclude_unset=True)}
     waiting = {"type": "PENDING", "name": "Preparing"}
-    row = api.post(f"/deployments/{deployment['id']}/create_flow_run", parameters=parameters, state=waiting)
+    body = {"parameters": parameters, "state": waiting, "idempotency_key": str(uuid4())}
+    row = api.post(f"/deployments/{deployment['id']}/create_flow_run", **body)
     run_id = str(row["id"])
     evaluation = records.evaluation_id(run_id)
     tags = [records.EVALUATION_TAG, records.evaluation_tag(evaluation)]
