@@ -10,7 +10,7 @@ from pydantic import Field
 
 from proctor.configs.deployment_schema import Deployment, NoDeployment
 from proctor.configs.execution_schema import Execution, LocalExecution
-from proctor.configs.fields import EnvMap, Section
+from proctor.configs.fields import EnvMap, Seconds, Section
 
 EndpointType = Literal["chat", "completions", "completions_logprob", "embedding", "vlm"]
 
@@ -54,7 +54,7 @@ class BenchmarkConfig(Section):
     dataset_mount_path: str = "/datasets"
     pre_cmd: str = Field("", description="Shell text before the harness; needs trust_pre_cmd.")
     post_cmd: str = Field("", description="Shell text after the harness; needs trust_pre_cmd.")
-    timeout: str | float | None = Field(None, description="Wall-clock limit of this benchmark: HH:MM:SS or seconds.")
+    timeout: Seconds | None = Field(None, description="Wall-clock limit of this benchmark: HH:MM:SS or seconds.")
 
     @property
     def software(self) -> frozenset[str]:

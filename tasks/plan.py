@@ -11,6 +11,7 @@ from proctor.configs.errors import ConfigError
 from proctor.configs.fields import seconds_of
 from proctor.configs.records import evaluation_tag
 from proctor.configs.schema import EvaluationConfig
+from proctor.tasks.contradictions import contradictions
 from proctor.tasks.environment import absolute, declared_mounts, env_vars, mounts
 from proctor.tasks.harness import endpoint_url, run_config, served_model
 from proctor.tasks.resolve import Benchmark, resolve
@@ -188,11 +189,7 @@ def fingerprint(*texts: str) -> str:
 
 def notes(config: EvaluationConfig, benchmarks: tuple[Benchmark, ...]) -> tuple[str, ...]:
     """What a user might not expect: a derived route, an ignored URL, a benchmark that needs a capability."""
-    url, found = config.target.api_endpoint.url, []
-    if url and config.deployment.type != "none":
-        found.append(
-            f"target.api_endpoint.url {url} is not used: benchmarks ask the deployed {config.deployment.type} server"
-        )
+    url, found = config.target.api_endpoint.url, list(contradictions(config))
     for benchmark in benchmarks:
         asked = endpoint_url(config, benchmark)
         if url and config.deployment.type == "none" and asked != url:

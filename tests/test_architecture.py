@@ -32,7 +32,7 @@ PURE = (
     "blocks/**/parse.py",
     "blocks/stages.py",
 )
-PURE_TASKS = ("resolve", "harness", "servers", "plan", "results", "report")
+PURE_TASKS = ("contradictions", "resolve", "harness", "servers", "plan", "results", "report")
 IMPURE = {"prefect", "subprocess", "socket", "httpx", "docker", "paramiko", "leptonai", "psutil"}
 
 MODULE_LINES = 400
@@ -115,7 +115,10 @@ def test_every_dependency_says_why() -> None:
     assert not silent, "each dependency has one line of reason"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["ls", "tasks"], ["run", "--help"]], ids=" ".join)
+DRY_RUN = "run --config-dir examples --config-name slurm_llama_3_1_8b_instruct --dry-run"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["ls", "tasks"], ["run", "--help"], DRY_RUN.split()], ids=" ".join)
 def test_light_commands_do_not_import_prefect(arguments: list[str]) -> None:
     code = (
         "import sys; from click.testing import CliRunner; from proctor.cli.main import cli;"

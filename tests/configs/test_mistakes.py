@@ -115,6 +115,7 @@ def test_a_file(tmp_path: Path, case: str) -> None:
 OVERRIDES = {
     "execution.max_paralel=3": "there is no key 'execution.max_paralel'; did you mean 'execution.max_parallel'?",
     "execution.mode.x=3": "execution.mode",
+    "evaluation.tasks.0.timeout=1h": "'1h' is no duration; write HH:MM:SS",
     "evaluation.tasks.hellaswig.timeout=3": "this config has no benchmark 'hellaswig'; it has mmath_en",
     "evaluation.tasks.mmath_fr.timeout=3": "this config has no benchmark 'mmath_fr'; did you mean 'mmath_en'?",
     "evaluation.tasks.7.timeout=3": "the list has 2 entries; count from 0",

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from proctor.cli.dry_run import dry_run
-from proctor.cli.main import COMMANDS
 from proctor.configs.load import read_config
 
 HERE = Path(__file__).parent
@@ -121,15 +120,11 @@ def test_a_command_line(command: str, place: Path) -> None:
         command.replace("<your_config>", "slurm_llama_3_1_8b_instruct").replace("<invocation_id>", "0a1b2c3d")
     )
     argv[0] = PROCTOR
-    if argv[1] not in COMMANDS:
-        pytest.skip(f"proctor {argv[1]} is not built yet")
     if argv[1] == "run" and "--dry-run" not in argv:
         argv.append("--dry-run")
     elif argv[1:] != ["ls", "tasks"]:
         argv.append("--help")
     done = subprocess.run(argv, cwd=place, env=os.environ, capture_output=True, text=True, check=False)
-    if argv[1:3] == ["ls", "runs"] and "no such command" in done.stderr:
-        pytest.skip("proctor ls runs is not built yet")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     if "+config.params.limit_samples=10" in argv:

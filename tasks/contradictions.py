@@ -1,0 +1,26 @@
+"""Keys of a config that cannot both count, said in words; pure."""
+
+from collections.abc import Iterator
+
+from proctor.configs.deployment_schema import CheckpointDeployment, NoDeployment
+from proctor.configs.execution_schema import SlurmExecution
+from proctor.configs.schema import EvaluationConfig
+from proctor.tasks.harness import served_model
+
+
+def contradictions(config: EvaluationConfig) -> Iterator[str]:
+    """One sentence for every value that is not used because another one is."""
+    endpoint, deployment, execution = config.target.api_endpoint, config.deployment, config.execution
+    if getattr(execution, "mode", "") == "sequential" and execution.parallel > 1:
+        yield f"execution.mode: sequential is not used: max_parallel says {execution.parallel} at a time"
+    if isinstance(execution, SlurmExecution) and execution.gres and execution.gpus_per_node:
+        yield f"execution.gres {execution.gres} and gpus_per_node {execution.gpus_per_node} both count: Slurm gets both"
+    if isinstance(deployment, NoDeployment):
+        return
+    if endpoint.url:
+        yield f"target.api_endpoint.url {endpoint.url} is not used: benchmarks ask the deployed {deployment.type} server"
+    served = served_model(config)
+    if endpoint.model_id and endpoint.model_id != served:
+        yield f"target.api_endpoint.model_id {endpoint.model_id} is not used: the server calls its model {served}"
+    if isinstance(deployment, CheckpointDeployment) and deployment.hf_model_handle and deployment.checkpoint_path:
+        yield f"deployment.checkpoint_path {deployment.checkpoint_path} is not used: hf_model_handle names the model"
