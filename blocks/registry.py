@@ -1,8 +1,16 @@
-"""Which backends there are. Importing this module registers ours with Prefect (entry point `prefect.collections`)."""
+"""Which backends there are.
+
+Importing this module registers ours with Prefect (entry point `prefect.collections`, `prefect block register -m`).
+"""
 
 from proctor.blocks.backend import Backend
+from proctor.blocks.docker.block import DockerBackend
 from proctor.blocks.installed import require_installed
+from proctor.blocks.process.block import ProcessBackend
+from proctor.blocks.simulated.block import SimulatedBackend
 from proctor.configs.execution_schema import BaseExecution
+
+__all__ = ["DockerBackend", "ProcessBackend", "SimulatedBackend", "backend_class", "make_backend"]
 
 
 def backend_class(kind: str) -> type[Backend]:

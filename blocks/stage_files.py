@@ -128,8 +128,11 @@ def ended_without_words(seen: Seen, started: datetime | None) -> StepStatus:
 def after_server_death(status: StepStatus, server: str) -> StepStatus:
     """A step whose server died under it: the server's end is the reason, whatever the step made of it.
 
-    Where both were killed from outside (the machine was restarted, for instance) the step is lost and may start again.
+    A step that was ended on purpose stays so. Where both were killed from outside (the machine was restarted, for
+    instance) the step is lost and may start again.
     """
+    if status.state is JobState.CANCELLED:
+        return status
     if lost(status) and server.startswith(LOST):
         return status
     if status.state is JobState.COMPLETED or (status.state is JobState.FAILED and status.exit_code == EXIT_UNAVAILABLE):

@@ -42,7 +42,7 @@ class StepPaths:
 
 
 def step_wrapper(job: JobSpec, step: Step, paths: StepPaths, ready_timeout: float) -> str:
-    """The complete script of one step."""
+    """The complete script of one step; `ready_timeout` is the endpoint's, and a server of the job has its own."""
     values = {
         "JOB": job.name,
         "STEP": step.name,
@@ -52,7 +52,7 @@ def step_wrapper(job: JobSpec, step: Step, paths: StepPaths, ready_timeout: floa
         "MAX": str(job.max_parallel),
         "TIMEOUT": str(int(step.timeout)) if step.timeout else "",
         "GRACE": str(GRACE_SECONDS),
-        "READY_TIMEOUT": str(int(ready_timeout)),
+        "READY_TIMEOUT": str(int(job.server.ready_timeout if job.server else ready_timeout)),
         "COMMAND": harness_command(step, paths.run_config),
         "POST": step.post_cmd,
         **waiting_values(job.server, step),

@@ -332,6 +332,26 @@ class RunningContract(BackendContract):
         setup.backend().cancel([handle])
         assert setup.leftovers(handle) == []
 
+    def test_cancelling_ends_the_server_too_and_is_not_taken_for_its_death(self, setup: Setup) -> None:
+        server = setup.server("fake-server {port}")
+        steps = [setup.step("a.0"), setup.step("b.1", "time.sleep(60)"), setup.step("c.2")]
+        (handle,) = setup.submit(setup.job(*steps, server=server))
+        setup.until(handle, lambda status: status.steps["b.1"].state is JobState.RUNNING)
+        for _ in range(2):
+            status = setup.backend().cancel([handle])[handle]
+            found = {name: step.state for name, step in status.steps.items()}
+            expected = {"a.0": JobState.COMPLETED, "b.1": JobState.CANCELLED, "c.2": JobState.CANCELLED}
+            assert found == expected, status
+        assert setup.leftovers(handle) == []
+
+    def test_a_server_that_never_answers_is_told_in_time(self, setup: Setup) -> None:
+        server = setup.server("fake-server {port} 60", ready_timeout=2)
+        (handle,) = setup.submit(setup.job(setup.step("a.0"), server=server))
+        status = setup.wait(handle, 30).steps["a.0"]
+        assert (status.state, status.exit_code) == (JobState.FAILED, 69)
+        assert "server did not answer within 2 s" in status.message
+        assert setup.runs("a.0") == 0
+
     def test_a_server_that_dies_is_the_reason(self, setup: Setup) -> None:
         server = setup.server("fake-server {port} 0 4")
         (handle,) = setup.submit(setup.job(setup.step("a.0", "time.sleep(60)"), server=server))

@@ -4,6 +4,6 @@ stage running "$JOB"
 "$SHELL_PATH" -c "$COMMAND" &
 CHILD=$!
 run_child
-[ -z "$STOPPED" ] || CODE=143
 sweep
+[ -z "$STOPPED" ] || interrupted
 finish "$CODE" "the server ended with exit code $CODE"

@@ -270,9 +270,9 @@ def test_any_answer_of_an_endpoint_will_do(
 @pytest.mark.parametrize(("model", "code"), [("org/müll", 0), ("mül", 69)])
 def test_the_server_must_list_the_model_however_it_spells_it(bench: Bench, port: int, model: str, code: int) -> None:
     plain = bench.job("a.0")
-    server = Server("generic", Container(), "", port, model)
+    server = Server("generic", Container(), "", port, model, ready_timeout=1)
     job = JobSpec(plain.name, plain.evaluation, plain.output_dir, plain.steps, server)
-    assert bench.start(job, job.steps[0], ready_timeout=1).wait(30) == code
+    assert bench.start(job, job.steps[0]).wait(30) == code
     status = join(read_folder(bench.root / "a.0", job.name), GONE)
     assert (code == 0) or f"does not list the model {model}" in status.message
 
@@ -318,7 +318,14 @@ RUNNING_STEP = StepStatus(JobState.RUNNING)
     ("step", "server", "state", "code", "words"),
     [
         (RUNNING_STEP, "exit code 9", JobState.RUNNING, None, "server died: exit code 9"),
-        (StepStatus(JobState.CANCELLED, 143), "exit code 9", JobState.FAILED, 69, "server died: exit code 9"),
+        (StepStatus(JobState.CANCELLED, 143, "cancelled"), "exit code 9", JobState.CANCELLED, 143, "cancelled"),
+        (
+            StepStatus(JobState.FAILED, None, "lost: interrupted by TERM"),
+            "exit code 9",
+            JobState.FAILED,
+            69,
+            "server died: exit code 9",
+        ),
         (StepStatus(JobState.COMPLETED, 0), "exit code 9", JobState.COMPLETED, 0, ""),
         (StepStatus(JobState.FAILED, 69, "not ready"), "exit code 9", JobState.FAILED, 69, "not ready"),
         (LOST_STEP, "exit code 9", JobState.FAILED, 69, "server died: exit code 9"),
