@@ -58,7 +58,7 @@ def config(folder: Path, endpoint: str, place: dict[str, Any], script: str = "ti
 def begin(stack: Stack, folder: Path, endpoint: str, place: dict[str, Any], script: str = GO) -> Run:
     """An evaluation whose first benchmark runs."""
     run = stack.start(place["execution"]["type"], config(folder, endpoint, place, script))
-    wait_for(lambda: file("alpha.0/stage.running")(run, folder), 90)
+    wait_for(lambda: file("alpha.0/ran")(run, folder), 90)
     return run
 
 
@@ -221,9 +221,8 @@ def test_reconcile_brings_back_what_no_worker_reported(
 def test_a_lost_benchmark_is_started_again(stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]) -> None:
     run = begin(stack, tmp_path, endpoint, place)
     murder(run, "alpha.0")
-    wait_for(lambda: starts(run.folder)["alpha"] == 2, 60)
     go(run)
-    assert run.until() == "Completed", run.message
+    assert run.until(seconds=90) == "Completed", run.message
     assert starts(run.folder) == {"alpha": 2, "beta": 1}
     assert len(jobs(run)) == 2
     assert not leftovers(run)
