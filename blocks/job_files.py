@@ -123,10 +123,10 @@ def look_at_step(handle: JobHandle, name: str, seen: Seen) -> StepStatus:
     return status
 
 
-def write_exit(folder: Path, job: str, code: str, words: str) -> None:
-    """Write stage.exit for a step that cannot, whole and only if it is not there."""
+def write_exit(folder: Path, job: str, code: str, words: str, time: datetime | None = None) -> None:
+    """Write stage.exit for a step that cannot, whole and only if it is not there; `time` is when it ended, if known."""
     temporary = folder / f".stage.exit.{os.getpid()}"
-    temporary.write_text(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {code} {job} {words}\n")
+    temporary.write_text(f"{time or datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {code} {job} {words}\n")
     if "exit" in read_folder(folder, job):
         temporary.unlink()
     else:

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -10,9 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 from proctor.blocks.backend import Backend
 from proctor.blocks.docker import containers, remote
-from proctor.blocks.docker.engine import connect, engine_errors, ensure_image, shares_files
-from proctor.blocks.docker.parse import digests, killed, out_of_memory, seen, server_status
-from proctor.blocks.docker.render import ContainerRequest, render, server_request, step_request
+from proctor.blocks.docker.engine import connect, engine_errors, ensure_image, facts, shares_files
+from proctor.blocks.docker.parse import (
+    LIVING,
+    OWN_WORDS,
+    blame,
+    digests,
+    failed,
+    finished,
+    out_of_memory,
+    seen,
+    server_end,
+    server_status,
+)
+from proctor.blocks.docker.render import render
+from proctor.blocks.docker.request import ContainerRequest, server_request, step_request
 from proctor.blocks.errors import BackendError, RejectedError, ResultError
 from proctor.blocks.job import EnvVar, JobHandle, JobSpec, JobState, JobStatus, ServerStatus, StepStatus
 from proctor.blocks.job_files import (
@@ -22,12 +35,13 @@ from proctor.blocks.job_files import (
     look_at_step,
     note_cancel,
     step_files,
+    write_exit,
     write_order,
     write_step,
 )
 from proctor.blocks.log_tail import last_lines
 from proctor.blocks.secrets import value_of
-from proctor.blocks.stage_files import after_server_death, job_state
+from proctor.blocks.stage_files import Stage, job_state, read_folder
 from proctor.blocks.stages import GRACE_SECONDS
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import LocalExecution
@@ -35,6 +49,8 @@ from proctor.configs.execution_schema import LocalExecution
 if TYPE_CHECKING:
     from docker import DockerClient
 
+SERVER_DEATH_GRACE = 5
+"""Seconds that steps get to end once their server has died."""
 LOG_LINES = 100_000
 """As many last lines of a container's log are kept in harness.log."""
 
@@ -87,7 +103,8 @@ class DockerBackend(Backend):
 
     def requests(self, client: "DockerClient", job: JobSpec) -> list[ContainerRequest]:
         """The containers of a job."""
-        owner, shared = f"{os.getuid()}:{os.getgid()}", shares_files(client, self.execution)
+        shared = shares_files(client, self.execution)
+        owner = caller() if shared and not facts(client).rootless else "0:0"
         steps = [step_request(job, step, self.execution, owner, shared=shared) for step in job.steps]
         server = server_request(job, self.execution)
         return [server, *steps] if server else steps
@@ -139,19 +156,12 @@ class DockerBackend(Backend):
         for handle in handles:
             for name, entry in there[handle.name].items():
                 if step in {None, name}:
-                    self.keep_log(client, handle, name, entry)
+                    keep_log(client, handle, name, entry)
         with engine_errors():
             containers.remove_all(client, ending)
             if step is None and not shares_files(client, self.execution):
                 remote.remove_volumes(client, handles)
         return status
-
-    def keep_log(self, client: "DockerClient", handle: JobHandle, name: str, entry: Mapping[str, Any]) -> None:
-        """Write what a container printed to its step's harness.log."""
-        files = step_files(handle, name)
-        files.folder.mkdir(parents=True, exist_ok=True)
-        with engine_errors():
-            files.log.write_bytes(client.api.logs(entry["Id"], tail=LOG_LINES))
 
     def fetch(self, handle: JobHandle, step: str, dest: Path) -> Path:
         """The step's folder, which the container wrote on this machine, with its log."""
@@ -160,15 +170,27 @@ class DockerBackend(Backend):
             raise ResultError(f"{step}: its output folder {folder} is gone")
         client = self.client()
         entry = self.listing(client, {handle.name})[handle.name].get(step)
-        if entry is not None and not shares_files(client, self.execution):
-            with engine_errors():
-                remote.bring(client, entry, folder)
         if entry is not None:
-            self.keep_log(client, handle, step, entry)
+            with engine_errors():
+                if not shares_files(client, self.execution):
+                    remote.bring(client, entry, folder)
+                elif not ours(folder):
+                    containers.hand_over(client, entry["ImageID"], folder, caller())
+            keep_log(client, handle, step, entry)
         target = dest / step
         if target.resolve() != folder.resolve():
             shutil.copytree(folder, target, dirs_exist_ok=True)
         return target
+
+
+def caller() -> str:
+    """Whose the results are to be."""
+    return f"{os.getuid()}:{os.getgid()}"
+
+
+def ours(folder: Path) -> bool:
+    """Whether all in a folder belongs to us."""
+    return all(path.lstat().st_uid == os.getuid() for path in [folder, *folder.rglob("*")])
 
 
 def already_begun(job: JobSpec, step: str, there: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -201,47 +223,79 @@ def write_files(job: JobSpec, execution: LocalExecution) -> None:
 def look(client: "DockerClient", handle: JobHandle, there: Mapping[str, Mapping[str, Any]]) -> JobStatus:
     """How one job is doing."""
     steps = {name: look_at(client, handle, name, there.get(name)) for name in handle.steps}
-    server = look_at_server(client, handle, there, steps)
-    if server and server.state is JobState.FAILED:
-        left = [there[name] for name, status in steps.items() if not status.state.final and name in there]
-        with engine_errors():
-            containers.stop_all(client, left, 5)
-        steps = {name: look_at(client, handle, name, there.get(name), ended=True) for name in handle.steps}
-        steps = {name: after_server_death(status, server.message) for name, status in steps.items()}
+    server, end = look_at_server(client, handle, there)
+    if server and end:
+        end_steps(client, handle, {name: there.get(name) for name, status in steps.items() if not status.state.final})
+        after = {name: look_at(client, handle, name, there.get(name)) for name in handle.steps}
+        steps = {name: blame(status, end, server) for name, status in after.items()}
     state = job_state(steps.values()) if steps else JobState.UNKNOWN
     return JobStatus(state, steps, server, image_digests=digests(there), observed=datetime.now(UTC))
 
 
-def look_at(
-    client: "DockerClient", handle: JobHandle, name: str, entry: Mapping[str, Any] | None, *, ended: bool = False
-) -> StepStatus:
-    """How one step is doing; the engine is asked why only where a container was killed."""
-    reason = ""
-    if killed(entry) and entry is not None and not (step_files(handle, name).folder / "stage.exit").exists():
-        with engine_errors():
-            reason = out_of_memory(client.api.inspect_container(entry["Id"]))
-    if ended and entry is not None and entry.get("State") == "created":
+def end_steps(client: "DockerClient", handle: JobHandle, entries: Mapping[str, Mapping[str, Any] | None]) -> None:
+    """End the steps of a job whose server is no more."""
+    with engine_errors():
+        containers.stop_all(client, [entry for entry in entries.values() if entry], SERVER_DEATH_GRACE)
+    for name in entries:
         forestall(step_files(handle, name), name)
-    return look_at_step(handle, name, seen(entry, reason))
+
+
+def look_at(client: "DockerClient", handle: JobHandle, name: str, entry: Mapping[str, Any] | None) -> StepStatus:
+    """How one step is doing; where it failed, the engine is asked why, which it knows once the container has ended."""
+    status = look_at_step(handle, name, seen(entry, why(client, entry)))
+    if entry is None or status.state is not JobState.FAILED or status.exit_code in {None, *OWN_WORDS}:
+        return status
+    if entry.get("State") in LIVING:
+        return StepStatus(JobState.RUNNING, started=status.started)
+    return replace(status, message=why(client, entry) or status.message)
+
+
+def why(client: "DockerClient", entry: Mapping[str, Any] | None) -> str:
+    """Why a container ended badly, if the engine knows."""
+    if entry is None or not failed(entry):
+        return ""
+    with engine_errors():
+        inspection = containers.inspect(client, entry)
+    return out_of_memory(inspection) if inspection else ""
 
 
 def look_at_server(
-    client: "DockerClient",
-    handle: JobHandle,
-    there: Mapping[str, Mapping[str, Any]],
-    steps: Mapping[str, StepStatus],
-) -> ServerStatus | None:
-    """How the server is doing, with its last lines when it died; None for a job without one."""
-    if not step_files(handle, SERVER).folder.is_dir():
-        return None
-    entry = there.get(SERVER)
-    answered = any((step_files(handle, name).folder / "server-models.json").exists() for name in steps)
-    status = server_status(entry, "", answered=answered)
-    if status.state is not JobState.FAILED or entry is None:
-        return status
+    client: "DockerClient", handle: JobHandle, there: Mapping[str, Mapping[str, Any]]
+) -> tuple[ServerStatus | None, Stage | None]:
+    """How the server is doing and, when nobody released it, how it ended; twice None for a job without a server."""
+    files = step_files(handle, SERVER)
+    if not files.folder.is_dir():
+        return None, None
+    released = files.claim.exists()
+    if not released and "exit" not in read_folder(files.folder, handle.name):
+        note_server_end(client, handle, there)
+    end = read_folder(files.folder, handle.name).get("exit")
+    answered = any((step_files(handle, name).folder / "server-models.json").exists() for name in handle.steps)
+    tail = "\n".join(last_lines(files.log, 20)) if end else ""
+    return server_status(end, tail, released=released, there=SERVER in there, answered=answered), end
+
+
+def note_server_end(client: "DockerClient", handle: JobHandle, there: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write down how a server ended that cannot do it itself, with its log, before anybody removes the container."""
+    entry, inspection = there.get(SERVER), None
+    if entry is not None and entry.get("State") not in LIVING:
+        with engine_errors():
+            inspection = containers.inspect(client, entry)
+        keep_log(client, handle, SERVER, entry)
+    end = server_end(entry, out_of_memory(inspection) if inspection else "", left=bool(there))
+    if end:
+        when = finished(inspection) if inspection else None
+        write_exit(step_files(handle, SERVER).folder, handle.name, *end, when)
+
+
+def keep_log(client: "DockerClient", handle: JobHandle, name: str, entry: Mapping[str, Any]) -> None:
+    """Write what a container printed to its step's harness.log."""
+    files = step_files(handle, name)
+    files.folder.mkdir(parents=True, exist_ok=True)
     with engine_errors():
-        tail = client.api.logs(entry["Id"], tail=20).decode(errors="replace")
-    return server_status(entry, tail, answered=answered)
+        text = containers.log(client, entry, LOG_LINES)
+    if text is not None:
+        files.log.write_bytes(text)
 
 
 def lines(stream: Iterator[bytes]) -> Iterator[str]:

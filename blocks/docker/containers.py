@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
 
+from proctor.blocks.docker.engine import facts
 from proctor.blocks.docker.parse import by_step
-from proctor.blocks.docker.render import IMAGE_LABEL, JOB_LABEL, ContainerRequest
+from proctor.blocks.docker.request import IMAGE_LABEL, JOB_LABEL, ContainerRequest
 from proctor.blocks.errors import RejectedError
 from proctor.blocks.job import Mount as MountRequest
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from docker.types import DeviceRequest
 
 WORKERS = 8
+STOPPERS = 64
+"""Containers that are stopped at the same time; each may use its whole grace."""
 Listing = dict[str, dict[str, Mapping[str, Any]]]
 """Containers by job name and step, as the engine lists them."""
 
@@ -67,7 +71,7 @@ def device_requests(client: "DockerClient", request: ContainerRequest) -> "list[
     from docker.types import DeviceRequest  # noqa: PLC0415
 
     wanted = request.gpus
-    if wanted is None or (wanted == "available" and "nvidia" not in (client.info().get("Runtimes") or {})):
+    if wanted is None or (wanted == "available" and not facts(client).nvidia):
         return None
     if wanted.startswith(("device=", '"device=')):
         ids = wanted.strip('"').removeprefix("device=").split(",")
@@ -99,7 +103,7 @@ def stop_all(client: "DockerClient", entries: Collection[Mapping[str, Any]], gra
             if entry.get("State") in {"running", "paused", "restarting"}:
                 client.api.stop(entry["Id"], timeout=grace)
 
-    with ThreadPoolExecutor(WORKERS * 2) as pool:
+    with ThreadPoolExecutor(max(1, min(len(entries), STOPPERS))) as pool:
         list(pool.map(one, entries))
 
 
@@ -113,6 +117,39 @@ def remove_all(client: "DockerClient", entries: Collection[Mapping[str, Any]]) -
 
     with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(one, entries))
+
+
+def inspect(client: "DockerClient", entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Everything the engine knows about a container; None when it was removed meanwhile."""
+    from docker.errors import NotFound  # noqa: PLC0415
+
+    try:
+        return cast(Mapping[str, Any], client.api.inspect_container(entry["Id"]))
+    except NotFound:
+        return None
+
+
+def log(client: "DockerClient", entry: Mapping[str, Any], tail: int) -> bytes | None:
+    """The last lines that a container printed; None when it was removed meanwhile."""
+    from docker.errors import NotFound  # noqa: PLC0415
+
+    try:
+        return client.api.logs(entry["Id"], tail=tail)
+    except NotFound:
+        return None
+
+
+def hand_over(client: "DockerClient", image: str, folder: Path, owner: str) -> None:
+    """Give a folder to `owner`, by a short container that may. Where the image has no chown the folder stays as it is."""
+    from docker.errors import APIError, ContainerError  # noqa: PLC0415
+    from docker.types import Mount  # noqa: PLC0415
+
+    mounts = [Mount("/results", str(folder), type="bind")]
+    command = ["chown", "-hR", owner, "/results"]
+    with suppress(APIError, ContainerError):
+        client.containers.run(
+            image, entrypoint=command, command=[], user="0:0", network_mode="none", mounts=mounts, remove=True
+        )
 
 
 @contextmanager

@@ -45,6 +45,7 @@ PAIRS = {
     "--sysctl": ("sysctls", "="),
 }
 SWITCHES = {"--privileged": "privileged", "--init": "init", "--read-only": "read_only"}
+OFF = {f"{flag}=false" for flag in SWITCHES}
 SHORT = {
     "-m": "--memory",
     "-u": "--user",
@@ -82,7 +83,7 @@ class Parser(argparse.ArgumentParser):
 
 def parse(flags: Sequence[str]) -> DockerArgs:
     """The flags as SDK arguments. Raises ConfigError, naming the nearest one, for a flag that is unknown or ours."""
-    words = [word for flag in flags for word in split(flag)]
+    words = [word for flag in flags for word in split(flag) if word not in OFF]
     refuse_unknown(words)
     found = vars(parser().parse_args(words))
     options = {
@@ -105,6 +106,8 @@ def parse(flags: Sequence[str]) -> DockerArgs:
 
 def split(flag: str) -> list[str]:
     """One list entry as words: `--gpus all` in one entry is two words; `--gpus=all` stays one."""
+    if flag.removesuffix("=true") in SWITCHES:
+        return [flag.removesuffix("=true")]
     return (
         shlex.split(flag)
         if flag.startswith("-") and " " in flag and "=" not in flag.split(" ", maxsplit=1)[0]
@@ -174,7 +177,7 @@ def volume(text: str) -> Mount:
     parts = text.split(":")
     if len(parts) not in {2, 3}:
         raise ConfigError(f"execution.docker_args: --volume {text} is no SOURCE:TARGET[:ro]")
-    return Mount(parts[0], parts[1], read_only="ro" in parts[2:])
+    return Mount(parts[0], parts[1], read_only="ro" in ",".join(parts[2:]).split(","))
 
 
 def mount(text: str) -> Mount:

@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -25,14 +26,24 @@ def connect(docker_host: str | None) -> "DockerClient":
     import docker  # noqa: PLC0415 (only where containers run)
     from docker.errors import DockerException  # noqa: PLC0415
 
-    address = docker_host or os.environ.get("DOCKER_HOST")
+    address = docker_host or os.environ.get("DOCKER_HOST") or current_context()
+    environment = {**os.environ, **({"DOCKER_HOST": address} if address else {})}
     try:
-        options: dict[str, Any] = {"base_url": address, "timeout": TIMEOUT, "max_pool_size": 16}
-        if address and address.startswith("ssh://"):
-            options["use_ssh_client"] = True
-        return docker.DockerClient(**options) if address else docker.from_env(timeout=TIMEOUT, max_pool_size=16)
+        return docker.from_env(environment=environment, timeout=TIMEOUT, max_pool_size=16, use_ssh_client=True)
     except DockerException as error:
         raise TransientError(unreachable(str(error), address)) from None
+
+
+def current_context() -> str | None:
+    """The engine that `docker context use` chose, as the command line would take it; None for the usual socket."""
+    from docker.context import ContextAPI  # noqa: PLC0415 (only where containers run)
+    from docker.errors import DockerException  # noqa: PLC0415
+
+    try:
+        context = ContextAPI.get_current_context()
+    except (DockerException, OSError, ValueError):
+        return None
+    return str(context.Host) if context and context.Host else None
 
 
 def unreachable(text: str, address: str | None) -> str:
@@ -86,11 +97,28 @@ def shares_files(client: "DockerClient", execution: LocalExecution) -> bool:
     """Whether the engine sees the folders of this machine: its socket is here, or it has this machine's name."""
     if execution.shares_files is not None:
         return execution.shares_files
-    address = execution.docker_host or os.environ.get("DOCKER_HOST") or "unix://"
-    if not address.startswith("tcp://"):
-        return address.startswith("unix://")
+    base = str(client.api.base_url)
+    if base.startswith("http+docker://"):
+        return base != "http+docker://ssh"
+    return facts(client).name == socket.gethostname()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an engine says about itself."""
+
+    name: str
+    rootless: bool
+    nvidia: bool
+
+
+@cache
+def facts(client: "DockerClient") -> Facts:
+    """What the engine says about itself, asked once in a process."""
     with engine_errors():
-        return bool(client.info().get("Name") == socket.gethostname())
+        info = client.info()
+    rootless = any("rootless" in str(each) for each in info.get("SecurityOptions") or ())
+    return Facts(str(info.get("Name")), rootless, "nvidia" in (info.get("Runtimes") or {}))
 
 
 def ensure_image(client: "DockerClient", image: str, execution: LocalExecution) -> str:
@@ -101,12 +129,12 @@ def ensure_image(client: "DockerClient", image: str, execution: LocalExecution) 
         if execution.pull == "always":
             pull(client, image, execution)
         try:
-            return image_digest(client.api.inspect_image(image))
+            return image_digest(client.api.inspect_image(image), image)
         except ImageNotFound:
             if execution.pull == "never":
                 raise RejectedError(f"image {image} is not here, and execution.pull is never") from None
         pull(client, image, execution)
-        return image_digest(client.api.inspect_image(image))
+        return image_digest(client.api.inspect_image(image), image)
 
 
 def pull(client: "DockerClient", image: str, execution: LocalExecution) -> None:

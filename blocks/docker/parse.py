@@ -2,13 +2,20 @@
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from proctor.blocks.docker.render import IMAGE_LABEL, STEP_LABEL
-from proctor.blocks.job import JobState, ServerStatus
-from proctor.blocks.stage_files import ALIVE, GONE, Seen
+from proctor.blocks.docker.request import IMAGE_LABEL, STEP_LABEL
+from proctor.blocks.job import JobState, ServerStatus, StepStatus
+from proctor.blocks.stage_files import ALIVE, GONE, LOST, Seen, Stage, after_server_death
+from proctor.blocks.stages import EXIT_INTERRUPTED, EXIT_NO_RESULTS, EXIT_TIMEOUT, EXIT_UNAVAILABLE
 
-LIVING = {"created", "running", "restarting", "paused", "removing"}
+LIVING = {"created", "configured", "running", "stopping", "restarting", "paused", "removing"}
+"""States of a container that has not ended, in the words of Docker and of Podman."""
+FROM_OUTSIDE = {None, 0, 130, 137, EXIT_INTERRUPTED, 255}
+"""Exit codes of a server that somebody else ended: signals, an engine that restarted (255), a clean end that nobody asked for."""
+OWN_WORDS = {EXIT_INTERRUPTED, EXIT_NO_RESULTS, EXIT_TIMEOUT, EXIT_UNAVAILABLE}
+"""Exit codes of the wrapper, which said why."""
 
 
 def by_step(listing: list[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
@@ -31,27 +38,62 @@ def seen(entry: Mapping[str, Any] | None, reason: str = "") -> Seen:
     return Seen("ended", exit_code(entry), reason)
 
 
-def killed(entry: Mapping[str, Any] | None) -> bool:
-    """Whether a container was killed, so that it is worth asking the engine why."""
-    return entry is not None and exit_code(entry) == 137
+def failed(entry: Mapping[str, Any] | None) -> bool:
+    """Whether a container ended badly, so that it is worth asking the engine why."""
+    return entry is not None and exit_code(entry) not in {None, 0, *OWN_WORDS}
 
 
 def out_of_memory(inspection: Mapping[str, Any]) -> str:
-    """The reason when the kernel killed a container for its memory, else nothing."""
+    """The reason when the kernel killed processes of a container for its memory, else nothing."""
     if not inspection["State"].get("OOMKilled"):
         return ""
     limit = inspection["HostConfig"].get("Memory") or 0
-    return "out of memory" + (f" (limit {limit / 2**30:.3g} GiB)" if limit else "")
+    size = f"{limit / 2**30:.4g}g" if limit >= 2**30 else f"{limit / 2**20:.4g}m"
+    return "out of memory" + (f" (limit {size})" if limit else "")
 
 
-def server_status(entry: Mapping[str, Any] | None, log_tail: str, *, answered: bool) -> ServerStatus:
-    """How a server container is doing; FAILED once it has ended by itself."""
+def finished(inspection: Mapping[str, Any]) -> datetime | None:
+    """When a container ended, to the second; None while it has not."""
+    text = str(inspection["State"].get("FinishedAt") or "")[:19]
+    return None if text[:4] in {"", "0001"} else datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def server_end(entry: Mapping[str, Any] | None, reason: str, *, left: bool) -> tuple[str, str] | None:
+    """Exit code (or `lost`) and words for the end of a server that nobody released; None while it lives.
+
+    `left` says whether containers of its steps are still there, `reason` is what an inspection added.
+    """
     if entry is None:
-        return ServerStatus(JobState.UNKNOWN, "its container is gone")
-    if entry.get("State") not in LIVING:
-        code = exit_code(entry)
-        return ServerStatus(JobState.FAILED, f"the server ended with exit code {code}", log_tail)
+        return ("lost", "the server's container vanished") if left else None
+    if entry.get("State") in LIVING:
+        return None
+    code = exit_code(entry)
+    if reason:
+        return str(code), reason
+    if code in FROM_OUTSIDE:
+        return "lost", f"the server was ended from outside (exit code {code})"
+    return str(code), f"the server ended with exit code {code}"
+
+
+def server_status(end: Stage | None, log_tail: str, *, released: bool, there: bool, answered: bool) -> ServerStatus:
+    """How a server container is doing; FAILED once it has ended without being released."""
+    if end is not None:
+        lost = LOST if end.exit_code is None else ""
+        return ServerStatus(JobState.FAILED, lost + end.words, log_tail)
+    if released:
+        return ServerStatus(JobState.CANCELLED, "released")
+    if not there:
+        return ServerStatus(JobState.UNKNOWN, "no trace of it yet")
     return ServerStatus(JobState.RUNNING if answered else JobState.PENDING, "answers" if answered else "loading")
+
+
+def blame(status: StepStatus, end: Stage, server: ServerStatus) -> StepStatus:
+    """A step whose server ended under it: lost with it, or failed because of it; one that ended before it stays."""
+    if status.state is JobState.COMPLETED or (status.ended and end.time and status.ended < end.time):
+        return status
+    if server.message.startswith(LOST) and status.state.final:
+        return StepStatus(JobState.FAILED, None, server.message, status.started, status.ended)
+    return after_server_death(status, server.message)
 
 
 def digests(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -61,7 +103,8 @@ def digests(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     }
 
 
-def image_digest(inspection: Mapping[str, Any]) -> str:
-    """The repository digest of an image, or its id where it came from no registry."""
-    found = inspection.get("RepoDigests") or []
-    return str(found[0]) if found else str(inspection["Id"])
+def image_digest(inspection: Mapping[str, Any], image: str) -> str:
+    """The digest of an image in the repository that it was asked for from, else its id (it came from no registry)."""
+    found = [str(each) for each in inspection.get("RepoDigests") or []]
+    ours = [each for each in found if image.startswith(each.partition("@")[0])]
+    return next(iter([*ours, *found, str(inspection["Id"])]))

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from proctor.blocks.docker.render import volume
+from proctor.blocks.docker.request import volume
 from proctor.blocks.job import JobHandle, JobSpec
 from proctor.blocks.job_files import CONTAINER_JOB, CONTAINER_RESULTS, order_file, step_files
 from proctor.blocks.stage_files import STAGES, read_folder

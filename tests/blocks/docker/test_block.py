@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from proctor.blocks.backend import Backend
 from proctor.blocks.docker.block import DockerBackend
 from proctor.blocks.errors import RejectedError, TransientError
 from proctor.blocks.job import Container, EnvVar, JobHandle, JobState
+from proctor.blocks.stage_files import lost
 from proctor.configs.execution_schema import LocalExecution
 from tests.contract import RunningContract, Setup
 from tests.engine import engine, fake_harness_image
@@ -63,7 +65,7 @@ def test_results_belong_to_the_submitting_user(docker_setup: DockerSetup) -> Non
     assert not [path for path in docker_setup.folder.rglob("*") if path.stat().st_mode & 0o002]
 
 
-def test_another_user_inside_can_be_chosen(tmp_path: Path) -> None:
+def test_results_of_another_user_inside_are_handed_over(tmp_path: Path) -> None:
     setup = DockerSetup(tmp_path, user="1234:1234")
     setup.folder.mkdir()
     (setup.folder / "a.0" / ".proctor").mkdir(parents=True)
@@ -71,7 +73,60 @@ def test_another_user_inside_can_be_chosen(tmp_path: Path) -> None:
         os.chown(path, 1234, 1234)
     (handle,) = setup.submit(setup.job(setup.step("a.0", "assert os.getuid() == 1234; print(os.environ['HOME'])")))
     assert setup.wait(handle).state is JobState.COMPLETED
+    assert (setup.folder / "a.0" / "results.yml").stat().st_uid == 1234
+    folder = setup.backend().fetch(handle, "a.0", setup.folder)
     setup.close()
+    assert {path.stat().st_uid for path in [folder, *folder.rglob("*")]} == {os.getuid()}
+
+
+def test_a_job_with_a_server_that_is_cancelled_is_cancelled(docker_setup: DockerSetup) -> None:
+    server = docker_setup.server("fake-server {port}")
+    steps = [docker_setup.step("a.0", "sys.exit(3)"), docker_setup.step("b.1", "time.sleep(60)")]
+    (handle,) = docker_setup.submit(docker_setup.job(*steps, server=server))
+    docker_setup.until(handle, lambda status: status.steps["b.1"].state is JobState.RUNNING)
+    for status in (docker_setup.backend().cancel([handle])[handle], docker_setup.status(handle)):
+        assert (status.steps["a.0"].state, status.steps["a.0"].exit_code) == (JobState.FAILED, 3)
+        assert status.steps["b.1"].state is JobState.CANCELLED
+        assert status.server
+        assert status.server.state is JobState.CANCELLED
+    assert docker_setup.leftovers(handle) == []
+
+
+@pytest.mark.parametrize("how", ["kill", "remove"])
+def test_steps_whose_server_was_ended_from_outside_are_lost(docker_setup: DockerSetup, how: str) -> None:
+    server = docker_setup.server("fake-server {port}")
+    steps = [docker_setup.step(name, "time.sleep(60)") for name in ("a.0", "b.1")]
+    (handle,) = docker_setup.submit(docker_setup.job(*steps, server=server))
+    docker_setup.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING)
+    container = engine().containers.get(f"{handle.name}-server")
+    container.kill() if how == "kill" else container.remove(force=True)
+    docker_setup.wait(handle)
+    docker_setup.backend().cancel([handle])
+    status = docker_setup.status(handle)
+    assert all(lost(step) for step in status.steps.values()), status
+    assert status.server
+    assert status.server.state is JobState.FAILED
+
+
+def test_a_step_that_had_failed_before_keeps_its_reason_when_the_server_dies(docker_setup: DockerSetup) -> None:
+    server = docker_setup.server("fake-server {port} & until [ -e /tmp/end ]; do sleep 0.1; done; exit 9")
+    steps = [docker_setup.step("a.0", "sys.exit(3)"), docker_setup.step("b.1", "time.sleep(60)")]
+    (handle,) = docker_setup.submit(docker_setup.job(*steps, server=server))
+    docker_setup.until(handle, lambda status: status.steps["b.1"].state is JobState.RUNNING)
+    time.sleep(1.1)
+    engine().containers.get(f"{handle.name}-server").exec_run(["touch", "/tmp/end"])
+    status = docker_setup.wait(handle)
+    assert (status.steps["a.0"].exit_code, "server" in status.steps["a.0"].message) == (3, False)
+    assert "server died" in status.steps["b.1"].message
+
+
+def test_flags_of_the_network_go_with_a_server(tmp_path: Path) -> None:
+    setup = DockerSetup(tmp_path, docker_args=["--add-host=there:10.0.0.1", "--hostname=here"])
+    script = "import socket; assert socket.gethostbyname('there') == '10.0.0.1'"
+    (handle,) = setup.submit(setup.job(setup.step("a.0", script), server=setup.server("fake-server {port}")))
+    status = setup.wait(handle)
+    setup.close()
+    assert status.state is JobState.COMPLETED, status
 
 
 def test_the_image_that_really_ran_is_told(docker_setup: DockerSetup) -> None:
@@ -88,6 +143,7 @@ def test_running_out_of_memory_is_told_and_not_repeated(tmp_path: Path) -> None:
     setup.close()
     assert status.state is JobState.FAILED
     assert status.exit_code == 137
+    assert status.message == "out of memory (limit 60m)"
 
 
 @pytest.mark.parametrize(
@@ -125,10 +181,20 @@ def test_a_container_that_was_created_but_never_started_is_started(docker_setup:
 
 
 def test_limits_and_flags_reach_the_engine(tmp_path: Path) -> None:
-    flags = ["--shm-size=16m", "--ulimit", "nofile=1000:2000", "-e", "FLAG=yes", "--add-host=there:10.0.0.1"]
+    flags = [
+        "--shm-size=16m",
+        "--label=team=x",
+        "--ulimit",
+        "nofile=1000:2000",
+        "-e",
+        "FLAG=yes",
+        "--add-host=there:10.0.0.1",
+    ]
     setup = DockerSetup(tmp_path, docker_args=flags, memory_limit="200m", cpus=0.5, network="bridge")
     (handle,) = setup.submit(setup.job(setup.step("a.0", "assert os.environ['FLAG'] == 'yes'")))
-    config = engine().containers.get(f"{handle.name}-a.0").attrs["HostConfig"]
+    container = engine().containers.get(f"{handle.name}-a.0")
+    config = container.attrs["HostConfig"]
+    assert container.labels["team"] == "x"
     setup.wait(handle)
     setup.close()
     assert config["ShmSize"] == 16 * 2**20

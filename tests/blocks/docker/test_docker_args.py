@@ -39,6 +39,12 @@ def test_repeated_flags_and_pairs() -> None:
     assert found.ulimits == (("memlock", -1, -1),)
 
 
+def test_switches_and_further_options_of_a_volume() -> None:
+    found = parse(["--privileged=true", "--init=false", "-v", "/a:/b:ro,z", "-v", "/c:/d:rw"])
+    assert found.options == {"privileged": True}
+    assert found.mounts == (Mount("/a", "/b", read_only=True), Mount("/c", "/d"))
+
+
 def test_a_bare_name_is_a_variable_of_ours() -> None:
     assert parse(["-e", "HF_TOKEN"]).env == (EnvVar("HF_TOKEN", "host", "HF_TOKEN"),)
 
