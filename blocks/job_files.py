@@ -1,12 +1,14 @@
 """What lies in the folder of a job on this machine, and where."""
 
 import os
+import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from proctor.blocks.job import JobHandle, JobSpec, Step, StepStatus
-from proctor.blocks.stage_files import LOST, Seen, join, read_folder
+from proctor.blocks.stage_files import CANCELLED, LOST, Seen, join, read_folder
 from proctor.blocks.stages import EXIT_INTERRUPTED, StepPaths, server_wrapper, step_wrapper
 
 CONTAINER_RESULTS = "/results"
@@ -79,14 +81,21 @@ def write_step(files: StepFiles, script: str, run_config: str) -> None:
     """The script and the run config of one step, unless its wrapper may already be reading them."""
     files.script.parent.mkdir(parents=True, exist_ok=True)
     if not files.claim.exists():
-        files.run_config.write_text(run_config)
-        files.script.write_text(script)
+        write_whole(files.run_config, run_config)
+        write_whole(files.script, script)
 
 
 def write_order(job: JobSpec) -> None:
     """The file by which steps know their turn."""
     order_file(job).parent.mkdir(parents=True, exist_ok=True)
-    order_file(job).write_text("".join(f"{step.name}\n" for step in job.steps))
+    write_whole(order_file(job), "".join(f"{step.name}\n" for step in job.steps))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file by rename: a shell that reads it meanwhile goes on with what it has opened."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    temporary.write_text(text)
+    temporary.rename(path)
 
 
 def note_cancel(files: StepFiles) -> None:
@@ -107,6 +116,14 @@ def forestall(files: StepFiles, name: str) -> bool:
     if name != SERVER:
         write_exit(files.folder, files.job, str(EXIT_INTERRUPTED), "cancelled before it started")
     return True
+
+
+def settle(handle: JobHandle, names: Iterable[str]) -> None:
+    """Write the end of cancelled steps that were killed before they could."""
+    for name in names:
+        files = step_files(handle, name)
+        if files.cancelled.exists():
+            write_exit(files.folder, files.job, str(EXIT_INTERRUPTED), f"{CANCELLED}; it had to be killed")
 
 
 def look_at_step(handle: JobHandle, name: str, seen: Seen) -> StepStatus:

@@ -7,22 +7,28 @@ from pathlib import Path
 INTERVAL = 0.2
 
 
-def last_lines(path: Path, count: int) -> list[str]:
-    """The last lines of a file, without their line ends; none when it is not there."""
+def last_lines(path: Path, count: int, end: int | None = None) -> list[str]:
+    """The last lines of a file (up to a position), without their line ends; none when it is not there."""
     try:
         with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - 65536 - 200 * count))
-            lines = file.read().decode(errors="replace").splitlines()
+            size = file.seek(0, 2) if end is None else end
+            start = file.seek(max(0, size - 65536 - 200 * count))
+            lines = file.read(size - start).decode(errors="replace").splitlines()
     except OSError:
         return []
     return lines[-count:] if count else []
 
 
+def line_start(path: Path) -> int:
+    """Where the last, perhaps unfinished, line of a file begins."""
+    size = path.stat().st_size if path.exists() else 0
+    return read_from(path, max(0, size - 65536), whole=False)[1]
+
+
 def follow(path: Path, tail: int, ended: Callable[[], bool]) -> Iterator[str]:
     """The last `tail` lines, then each new one until `ended` says so and nothing more has come."""
-    yield from last_lines(path, tail)
-    position = path.stat().st_size if path.exists() else 0
+    position = line_start(path)
+    yield from last_lines(path, tail, position)
     while True:
         last = ended()
         text, position = read_from(path, position, whole=last)

@@ -1,10 +1,10 @@
 """The one place where the value of an environment variable is read: at the moment a job is submitted."""
 
 import os
-from collections.abc import Iterable
 from typing import cast
 
-from proctor.blocks.job import Container, EnvVar, JobSpec
+from proctor.blocks.errors import TransientError
+from proctor.blocks.job import Container, EnvVar
 from proctor.configs.errors import ConfigError
 from proctor.configs.host_env import host_value
 
@@ -12,7 +12,7 @@ from proctor.configs.host_env import host_value
 def resolve_env(container: Container, where: str) -> dict[str, str]:
     """Name and value of every variable of a container, except those that are only known where the job runs.
 
-    Raises ConfigError, naming the variable and `where` it is needed but never a value, for one that is not there.
+    Raises ConfigError, naming the variable and `where` it is needed but never a value, for one that is not there, and TransientError while Prefect's server cannot be asked for a secret.
     """
     return {variable.name: value_of(variable, where) for variable in container.env if variable.source != "runtime"}
 
@@ -31,6 +31,7 @@ def value_of(variable: EnvVar, where: str) -> str:
 
 def secret_block(variable: EnvVar, where: str) -> str:
     """The text of a Prefect Secret block."""
+    import httpx  # noqa: PLC0415 (comes with prefect)
     from prefect.blocks.system import Secret  # noqa: PLC0415 (a second that only users of secret blocks pay)
 
     try:
@@ -38,6 +39,10 @@ def secret_block(variable: EnvVar, where: str) -> str:
     except ValueError as error:
         raise ConfigError(
             f"{where}: env_vars.{variable.name} names the Prefect Secret block {variable.value!r}, which does not exist"
+        ) from error
+    except httpx.TransportError as error:
+        raise TransientError(
+            f"{where}: Prefect's server does not answer, so the Secret block of env_vars.{variable.name} cannot be read"
         ) from error
     return str(block.get())
 
@@ -47,10 +52,9 @@ def runtime_names(container: Container) -> dict[str, str]:
     return {variable.name: variable.value for variable in container.env if variable.source == "runtime"}
 
 
-def check_env(jobs: Iterable[JobSpec]) -> None:
-    """Raise ConfigError for the first variable of these jobs that is not there."""
-    for job in jobs:
-        for step in job.steps:
-            resolve_env(step.container, step.benchmark)
-        if job.server:
-            resolve_env(job.server.container, "deployment")
+def runtime_value(name: str, source: str, where: str) -> str:
+    """The value of a `runtime` variable where that place is this machine. Raises ConfigError when it is not set."""
+    value = host_value(source, os.environ)
+    if value is None:
+        raise ConfigError(f"{where}: the variable that env_vars.{name} names is not set where its job runs")
+    return value

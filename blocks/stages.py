@@ -17,6 +17,8 @@ EXIT_UNAVAILABLE = 69
 """The endpoint or server never answered (EX_UNAVAILABLE of sysexits.h)."""
 EXIT_NO_RESULTS = 65
 """The harness ended with 0 and left no results.yml (EX_DATAERR)."""
+EXIT_CANNOT_START = 126
+"""The environment of a step cannot be built, so nothing of it ran."""
 EXIT_INTERRUPTED = 143
 GRACE_SECONDS = 20
 """Between TERM and KILL for a harness that is told to end."""

@@ -294,11 +294,29 @@ class RunningContract(BackendContract):
         assert setup.wait(handle).state is JobState.COMPLETED
         assert [setup.runs(step.name) for step in job.steps] == [1, 1, 1, 1]
 
+    def test_three_submitters_at_once_start_every_step_once(self, setup: Setup) -> None:
+        job = setup.job(*(setup.step(f"s.{index}", "time.sleep(0.3)") for index in range(3)), max_parallel=2)
+        code = (
+            "import pickle, sys; backend, job = pickle.loads(sys.stdin.buffer.read()); sys.stdin.close();"
+            "answer = backend.submit([job])[job.name]; sys.exit(0 if hasattr(answer, 'steps') else str(answer))"
+        )
+        both = [subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) for _ in range(3)]
+        for process in both:
+            assert process.stdin
+            process.stdin.write(pickle.dumps((setup.backend(), job)))
+            process.stdin.close()
+        assert [process.wait(120) for process in both] == [0, 0, 0]
+        (handle,) = setup.submit(job)
+        assert setup.wait(handle).state is JobState.COMPLETED
+        assert [setup.runs(step.name) for step in job.steps] == [1, 1, 1]
+
     def test_values_arrive_as_they_are_and_secrets_stay_out_of_files(
         self, setup: Setup, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("CANARY", "canary-4711")
-        script = "(out / 'seen').write_text(os.environ['WEIRD']); assert os.environ['TOKEN'] == 'canary-%d' % 4711"
+        script = "(out / 'seen').write_text(os.environ['WEIRD']); assert os.environ['TOKEN'] == 'canary-%d' % 4711;"
+        script += "import glob; lines = [open(path, 'rb').read() for path in glob.glob('/proc/[0-9]*/cmdline')];"
+        script += "assert not [line for line in lines if b'canary-%d' % 4711 in line]"
         step = setup.step("a.0", script, EnvVar("WEIRD", "lit", WEIRD), EnvVar("TOKEN", "host", "CANARY"))
         (handle,) = setup.submit(setup.job(step))
         assert setup.wait(handle).state is JobState.COMPLETED, (setup.folder / "a.0" / "harness.log").read_text()

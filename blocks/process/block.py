@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +19,10 @@ from proctor.blocks.job_files import (
     look_at_step,
     note_cancel,
     server_script,
+    settle,
     step_files,
     step_script,
+    write_exit,
     write_order,
     write_step,
 )
@@ -27,9 +30,9 @@ from proctor.blocks.log_tail import follow, last_lines
 from proctor.blocks.process import processes
 from proctor.blocks.process.environments import VERSIONS, default_cache, environment
 from proctor.blocks.process.render import render
-from proctor.blocks.secrets import resolve_env, runtime_names
-from proctor.blocks.stage_files import ALIVE, GONE, after_server_death, job_state, read_folder
-from proctor.blocks.stages import EXIT_INTERRUPTED, GRACE_SECONDS, step_marker
+from proctor.blocks.secrets import resolve_env, runtime_names, runtime_value
+from proctor.blocks.stage_files import ALIVE, GONE, Seen, after_server_death, job_state, read_folder
+from proctor.blocks.stages import EXIT_CANNOT_START, GRACE_SECONDS, step_marker
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import ProcessExecution
 
@@ -39,6 +42,9 @@ INHERITED = (
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
 )
 """What a step sees of our own environment, as little as a container would."""
+
+FIRST_BREATH = 10
+"""Seconds in which a wrapper that made its claim must have written its first stage file."""
 
 
 class ProcessBackend(Backend):
@@ -60,21 +66,44 @@ class ProcessBackend(Backend):
     def submit_one(self, job: JobSpec) -> JobHandle | BackendError:
         """Start one job, or say why it cannot be."""
         try:
-            cache = Path(self.execution.cache_dir).expanduser() if self.execution.cache_dir else default_cache()
-            containers = {step.name: step.container for step in job.steps}
-            if job.server:
-                containers[SERVER] = job.server.container
-            places = {
-                name: environment(each.packages, cache, self.execution.python) for name, each in containers.items()
-            }
-            variables = {name: variables_of(each, name, places[name]) for name, each in containers.items()}
-            prepare(job, self.execution.endpoint_readiness_timeout)
-            for name in [SERVER, *(step.name for step in job.steps)] if job.server else list(containers):
-                shutil.copy(places[name] / VERSIONS, step_files(job, name).folder / VERSIONS)
-                start(job, name, variables[name])
-        except (RejectedError, ConfigError) as error:
-            return error if isinstance(error, RejectedError) else RejectedError(str(error))
+            self.begin(job)
+        except RejectedError as error:
+            return error
+        except ConfigError as error:
+            return RejectedError(str(error))
+        except OSError as error:
+            return RejectedError(f"cannot start {job.name}: {error.filename or job.output_dir}: {error.strerror}")
         return JobHandle("process", job.name, job.evaluation, job.output_dir, tuple(step.name for step in job.steps))
+
+    def begin(self, job: JobSpec) -> None:
+        """Start what was not started before; a step whose environment cannot be built ends with the reason, alone.
+
+        Raises RejectedError when that is the server or every step, and ConfigError for a variable that is not there.
+        """
+        new = unclaimed(job)
+        prepare(job, self.execution.endpoint_readiness_timeout)
+        places, refused = self.places(new)
+        if SERVER in refused or len(refused) == len(job.steps):
+            raise refused.get(SERVER) or next(iter(refused.values()))
+        variables = {name: variables_of(new[name], name, place) for name, place in places.items()}
+        for name, error in refused.items():
+            refuse(step_files(job, name), str(error))
+        for name, place in places.items():
+            shutil.copy(place / VERSIONS, step_files(job, name).folder / VERSIONS)
+            start(job, name, variables[name])
+
+    def places(self, containers: Mapping[str, Container]) -> tuple[dict[str, Path], dict[str, RejectedError]]:
+        """By name the environments of these containers, and why others cannot be had; each set of packages once."""
+        cache = Path(self.execution.cache_dir).expanduser() if self.execution.cache_dir else default_cache()
+        built: dict[tuple[str, ...], Path] = {}
+        failed: dict[tuple[str, ...], RejectedError] = {}
+        for packages in dict.fromkeys(container.packages for container in containers.values()):
+            try:
+                built[packages] = environment(packages, cache, self.execution.python)
+            except RejectedError as error:
+                failed[packages] = error
+        places = {name: built[each.packages] for name, each in containers.items() if each.packages in built}
+        return places, {name: failed[each.packages] for name, each in containers.items() if each.packages in failed}
 
     def poll(self, handles: Collection[JobHandle]) -> dict[JobHandle, JobStatus]:
         """Stage files and the wrappers' processes, read afresh."""
@@ -82,7 +111,7 @@ class ProcessBackend(Backend):
 
     def logs(self, handle: JobHandle, step: str | None, *, follow: bool, tail: int) -> Iterator[str]:
         """The step's log file."""
-        return log_lines(step_files(handle, step or SERVER), following=follow, tail=tail)
+        return log_lines(handle, step or SERVER, following=follow, tail=tail)
 
     def cancel(self, handles: Collection[JobHandle], step: str | None = None) -> dict[JobHandle, JobStatus]:
         """TERM to the wrappers, and KILL to what is left of them later."""
@@ -96,6 +125,8 @@ class ProcessBackend(Backend):
                 claims[step_marker(handle.name, name)] = files.claim
         if claims:
             processes.end(claims, GRACE_SECONDS + 3)
+            for handle in handles:
+                settle(handle, [step] if step else [*handle.steps, SERVER])
         return self.poll(handles)
 
     def fetch(self, handle: JobHandle, step: str, dest: Path) -> Path:
@@ -109,10 +140,23 @@ class ProcessBackend(Backend):
         return target
 
 
+def unclaimed(job: JobSpec) -> dict[str, Container]:
+    """What of a job no process has taken up yet, the server first; the rest is adopted as it is."""
+    containers = {SERVER: job.server.container} if job.server else {}
+    containers |= {step.name: step.container for step in job.steps}
+    return {name: each for name, each in containers.items() if not step_files(job, name).claim.exists()}
+
+
+def refuse(files: StepFiles, words: str) -> None:
+    """End a step that cannot be started, in these words."""
+    files.claim.mkdir(parents=True, exist_ok=True)
+    write_exit(files.folder, files.job, str(EXIT_CANNOT_START), " ".join(words.split()))
+
+
 def variables_of(container: Container, where: str, place: Path) -> dict[str, str]:
     """The whole environment of a process, with its virtual environment first on PATH."""
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    inherited |= {name: os.environ[source] for name, source in runtime_names(container).items() if source in os.environ}
+    inherited |= {name: runtime_value(name, source, where) for name, source in runtime_names(container).items()}
     path = f"{place / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     return inherited | {"PATH": path, "VIRTUAL_ENV": str(place)} | resolve_env(container, where)
 
@@ -180,8 +224,19 @@ def look(handle: JobHandle) -> JobStatus:
 
 def witness(handle: JobHandle, name: str) -> StepStatus:
     """How one step (or the server) is doing, from its stage files and its wrapper's process."""
-    living = processes.alive(step_files(handle, name).claim, step_marker(handle.name, name))
-    return look_at_step(handle, name, ALIVE if living else GONE)
+    files = step_files(handle, name)
+    if processes.alive(files.claim, step_marker(handle.name, name)):
+        return look_at_step(handle, name, ALIVE)
+    return look_at_step(handle, name, Seen("ended") if stillborn(files) else GONE)
+
+
+def stillborn(files: StepFiles) -> bool:
+    """Whether a wrapper was killed between its claim and its first stage file."""
+    try:
+        age = time.time() - files.claim.stat().st_mtime
+    except OSError:
+        return False
+    return age > FIRST_BREATH and not read_folder(files.folder, files.job)
 
 
 def look_at_server(handle: JobHandle, steps: Mapping[str, StepStatus]) -> tuple[ServerStatus | None, str]:
@@ -190,15 +245,17 @@ def look_at_server(handle: JobHandle, steps: Mapping[str, StepStatus]) -> tuple[
     if not files.script.exists():
         return None, ""
     status = witness(handle, SERVER)
-    if status.state.final and status.exit_code != EXIT_INTERRUPTED:
+    if status.state.final and status.state is not JobState.CANCELLED:
         return ServerStatus(JobState.FAILED, status.message, "\n".join(last_lines(files.log, 20))), status.message
     answered = any((step_files(handle, name).folder / "server-models.json").exists() for name in steps)
     state = status.state if status.state.final else JobState.RUNNING if answered else JobState.PENDING
-    return ServerStatus(state, "answers" if answered else "loading"), ""
+    words = status.message if state.final else "answers" if answered else "loading"
+    return ServerStatus(state, words), ""
 
 
-def log_lines(files: StepFiles, *, following: bool, tail: int) -> Iterator[str]:
+def log_lines(handle: JobHandle, name: str, *, following: bool, tail: int) -> Iterator[str]:
     """The end of a step's log, and its growth until the step ends."""
+    files = step_files(handle, name)
     if not following:
         return iter(last_lines(files.log, tail))
-    return follow(files.log, tail, lambda: "exit" in read_folder(files.folder, files.job))
+    return follow(files.log, tail, lambda: witness(handle, name).state.final)

@@ -1,18 +1,22 @@
 """The process backend against the contract, and what is special about it."""
 
+import os
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from proctor.blocks.backend import Backend
 from proctor.blocks.errors import RejectedError
-from proctor.blocks.job import Container, EnvVar, JobHandle
+from proctor.blocks.job import Container, EnvVar, JobHandle, JobState
 from proctor.blocks.job_files import SERVER, step_files
+from proctor.blocks.log_tail import follow
 from proctor.blocks.process import processes
 from proctor.blocks.process.block import ProcessBackend
 from proctor.blocks.process.environments import environment
+from proctor.blocks.stage_files import lost
 from proctor.blocks.stages import step_marker
 from proctor.configs.execution_schema import ProcessExecution
 from tests.contract import RunningContract, Setup
@@ -83,6 +87,80 @@ def test_a_taken_port_is_told(tmp_path: Path) -> None:
     assert isinstance(answer, RejectedError)
     assert str(server.port) in str(answer)
     assert setup.runs("a.0") == 0
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Iterator[ProcessSetup]:
+    setup = ProcessSetup(tmp_path)
+    yield setup
+    setup.close()
+
+
+def test_what_runs_is_adopted_although_its_variables_are_gone(
+    setup: ProcessSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN_OF_OURS", "x")
+    job = setup.job(setup.step("a.0", "time.sleep(1)", EnvVar("TOKEN", "host", "TOKEN_OF_OURS")))
+    (handle,) = setup.submit(job)
+    setup.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING)
+    monkeypatch.delenv("TOKEN_OF_OURS")
+    assert setup.submit(job) == [handle]
+    assert setup.wait(handle).state is JobState.COMPLETED
+
+
+def test_a_step_without_its_environment_fails_alone(setup: ProcessSetup) -> None:
+    bad = replace(setup.step("a.0"), container=Container(packages=("no-such-package-of-proctor==1.0",)))
+    job = setup.job(bad, setup.step("b.1"))
+    (handle,) = setup.submit(job)
+    steps = setup.wait(handle).steps
+    assert (steps["a.0"].state, steps["a.0"].exit_code) == (JobState.FAILED, 126)
+    assert "no-such-package-of-proctor" in steps["a.0"].message
+    assert steps["b.1"].state is JobState.COMPLETED
+    answer = setup.backend().submit([setup.job(bad)]).popitem()[1]
+    assert isinstance(answer, RejectedError)
+
+
+def test_a_folder_that_cannot_be_made_is_told(setup: ProcessSetup) -> None:
+    setup.folder.write_text("a file is in the way")
+    job = setup.job(setup.step("a.0"))
+    answer = setup.backend().submit([job])[job.name]
+    assert isinstance(answer, RejectedError)
+    assert str(setup.folder) in str(answer)
+
+
+def test_a_variable_of_the_job_s_machine_must_be_there(setup: ProcessSetup) -> None:
+    job = setup.job(setup.step("a.0", "", EnvVar("TOKEN", "runtime", "NOT_SET_ANYWHERE")))
+    assert "env_vars.TOKEN" in str(setup.backend().submit([job])[job.name])
+
+
+def test_a_step_that_died_unseen_can_be_cancelled(setup: ProcessSetup) -> None:
+    (handle,) = setup.submit(setup.job(setup.step("a.0", "time.sleep(60)")))
+    setup.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING)
+    setup.murder(handle, "a.0")
+    assert setup.backend().cancel([handle])[handle].state is JobState.CANCELLED
+
+
+def test_a_wrapper_killed_before_its_first_word_is_lost(setup: ProcessSetup) -> None:
+    job = setup.job(setup.step("a.0"))
+    files = step_files(job, "a.0")
+    files.claim.mkdir(parents=True)
+    (handle,) = setup.submit(job)
+    assert setup.status(handle).state is JobState.UNKNOWN
+    os.utime(files.claim, (1, 1))
+    assert lost(setup.status(handle).steps["a.0"])
+
+
+def test_an_unfinished_line_is_followed_as_one(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("one\ntw")
+    ends = iter([False, True])
+
+    def ended() -> bool:
+        with log.open("a") as file:
+            file.write("o\nthree")
+        return next(ends)
+
+    assert list(follow(log, 5, ended)) == ["one", "two", "threeo", "three"]
 
 
 def test_a_reused_pid_is_not_ours(tmp_path: Path) -> None:

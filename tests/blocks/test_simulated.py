@@ -38,7 +38,9 @@ class TestSimulatedBackend(BackendContract):
 
 def test_failures_and_vanishings_follow_the_script(tmp_path: Path) -> None:
     setup = SimulatedSetup(tmp_path)
-    backend = SimulatedBackend(execution=SimulatedExecution(step_seconds=0, fail=["a.0"], vanish=["b.1"]))
-    (handle,) = setup.submit(setup.job(*(setup.step(name) for name in ("a.0", "b.1", "c.2")), max_parallel=3))
+    backend = SimulatedBackend(execution=SimulatedExecution(step_seconds=0, fail=["bad"], vanish=["away"]))
+    (handle,) = setup.submit(setup.job(*(setup.step(name) for name in ("bad", "away", "good")), max_parallel=3))
     steps = backend.poll([handle])[handle].steps
-    assert steps["c.2"].state is JobState.COMPLETED
+    assert (steps["bad"].state, steps["bad"].exit_code) == (JobState.FAILED, 1)
+    assert steps["away"].state is JobState.UNKNOWN
+    assert steps["good"].state is JobState.COMPLETED
