@@ -1,7 +1,8 @@
 """The artifacts of an evaluation: its progress while it runs, its scores at the end."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ class Progress:
     requests: int | None = None
     since: datetime | None = None
     observed: datetime | None = None
+    adrift: bool = False
+    """Whether nobody follows it any more: the evaluation ended before it did."""
 
     @property
     def final(self) -> bool:
@@ -37,9 +40,10 @@ class Progress:
 
     def words(self, now: datetime) -> str:
         """The state for a person; one that nobody has confirmed for a while is UNKNOWN, with what was last known."""
-        if not self.final and self.observed and (now - self.observed).total_seconds() > STALE:
-            return f"UNKNOWN ({self.state} {age(self.observed, now)} ago)"
-        return self.state
+        silent = self.observed is not None and (now - self.observed).total_seconds() > STALE
+        if self.final or not (silent or self.adrift):
+            return self.state
+        return f"UNKNOWN ({self.state}{f' {age(self.observed, now)} ago' if self.observed else ''})"
 
 
 def latest(api: PrefectApi, key: str) -> Any:
@@ -58,18 +62,22 @@ def progress(api: PrefectApi, run: FlowRun) -> tuple[Progress, ...]:
         state = "CANCELLED" if run.type == "CANCELLED" else "PENDING"
         message = "images or environments are fetched on first use" if run.type == "RUNNING" else ""
         return tuple(Progress(name, state=state, message=message) for name in run.benchmarks)
-    return tuple(
-        Progress(
-            benchmark=row["benchmark"],
-            step=row["step"],
-            state=row["state"],
-            message=row.get("message") or "",
-            requests=row.get("requests"),
-            since=moment(row.get("since")),
-            observed=moment(row.get("observed")),
-        )
-        for row in rows
+    return tuple(row_of(run, row) for row in rows)
+
+
+def row_of(run: FlowRun, row: Mapping[str, Any]) -> Progress:
+    """One row of the table, in the light of how the evaluation ended: its last version may never have been written."""
+    seen = Progress(
+        benchmark=row["benchmark"],
+        step=row["step"],
+        state=row["state"],
+        message=row.get("message") or "",
+        requests=row.get("requests"),
+        since=moment(row.get("since")),
+        observed=moment(row.get("observed")),
+        adrift=run.type == "FAILED",
     )
+    return replace(seen, state="CANCELLED", message="") if run.type == "CANCELLED" and not seen.final else seen
 
 
 def results(api: PrefectApi, run: FlowRun) -> "EvaluationResult | None":

@@ -5,10 +5,9 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from proctor.cli.evaluations import FlowRun
-
 if TYPE_CHECKING:
     from proctor.blocks.backend import Backend
+    from proctor.cli.evaluations import FlowRun
 
 Say = Callable[[str], None]
 
@@ -66,7 +65,7 @@ def release(flow_run_id: str) -> int:
     return asyncio.run(work())
 
 
-def backend_of(run: FlowRun) -> "Backend":
+def backend_of(run: "FlowRun") -> "Backend":
     """The backend that an evaluation's jobs run on."""
     from proctor.blocks.registry import make_backend  # noqa: PLC0415
     from proctor.configs.schema import EvaluationConfig  # noqa: PLC0415
@@ -74,7 +73,7 @@ def backend_of(run: FlowRun) -> "Backend":
     return make_backend(EvaluationConfig.model_validate(run.parameters["config"]).execution)
 
 
-def release_step(run: FlowRun, step: str) -> int:
+def release_step(run: "FlowRun", step: str) -> int:
     """End one step of an evaluation's jobs; the answer is in how many jobs it was."""
     handles = [handle for handle in run.handles if step in handle.steps]
     backend_of(run).cancel(handles, step)

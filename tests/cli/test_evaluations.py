@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -189,11 +190,31 @@ def test_it_is_killed_when_no_process_drives_it(machine: Machine, finished: str)
     assert machine.json("status", orphan)["state"] == "CANCELLED"
 
 
+@pytest.mark.live
+def test_what_is_out_of_sight_can_be_resumed(machine: Machine, finished: str) -> None:
+    lost = machine.run(
+        *("run", "--config", machine.config(), "--wait"),
+        *("-o", "execution.vanish=[mmath_en]", "-o", "execution.patience=3"),
+    )
+    assert lost.returncode == 1
+    named = re.search(r"proctor resume ([0-9a-f]{8})", lost.stderr)
+    assert named
+    first = machine.json("status", named[1])
+    assert [row["state"] for row in first["progress"]] == ["UNKNOWN", "COMPLETED"]
+    assert machine.run("resume", named[1], "--detach").returncode == 0
+    wait_for(lambda: (last := machine.json("status", named[1]))["ended"] not in {None, first["ended"]} and last, 90, 1)
+    done = machine.run("resume", finished)
+    assert done.returncode == 1
+    assert "only an evaluation that failed or crashed can be resumed" in done.stderr
+
+
 def test_what_nobody_confirms_is_unknown() -> None:
     now = datetime.now(UTC)
     seen = Progress("mmath.mmath_en", state="RUNNING", observed=now - timedelta(minutes=3))
     assert seen.words(now) == "UNKNOWN (RUNNING 3 min 00 s ago)"
     assert Progress("x", state="COMPLETED", observed=now - timedelta(hours=1)).words(now) == "COMPLETED"
+    assert Progress("x", state="RUNNING", observed=now).words(now) == "RUNNING"
+    assert Progress("x", state="PENDING", adrift=True).words(now) == "UNKNOWN (PENDING)"
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_a_run_ends_with_its_scores_and_files(machine: Machine) -> None:
     assert json.loads(files["results"].read_text())["benchmarks"][0]["scores"]
     assert "<html" in files["report"].read_text()
     assert str(files["ui"]).startswith(machine.api_url.removesuffix("/api").replace("//", "/"))
-    assert "mmath.mmath_en RUNNING" in done.stderr
+    assert "mmath.mmath_en COMPLETED" in done.stderr
 
 
 def test_one_failure_is_told_and_the_other_score_shown(machine: Machine) -> None:

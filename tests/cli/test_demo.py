@@ -1,0 +1,26 @@
+"""The embedded demo: its config plans, and everything it names is there. `make demo` runs it for real."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import proctor.demo
+from proctor.configs.load import read_config
+from proctor.tasks.plan import plan
+
+
+def test_the_demo_plans_three_benchmarks_on_one_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(str(proctor.demo.__file__)).parent
+    monkeypatch.setenv("PROCTOR_DEMO", str(folder))
+    planned = plan(read_config(folder, "demo", ["deployment.port=18080"], ()).config, "00000000", datetime.now(UTC))
+    (job,) = planned.jobs
+    assert [step.benchmark for step in job.steps] == [
+        *("primer.primer_facts", "mmath.mmath_en", "bfcl.bfclv2_ast_prompting")
+    ]
+    assert job.server
+    assert job.server.port == 18080
+    assert "--port 18080" in str(job.server.command)
+    named = [each for part in (job.server, *job.steps) for each in part.container.packages if "/" in each]
+    assert named
+    assert all(Path(each).exists() for each in named)
