@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -167,11 +168,24 @@ def step_name(benchmark: Benchmark, index: int) -> str:
 
 
 def evaluation_folder(config: EvaluationConfig, evaluation: str, created: datetime) -> str:
-    """`<output_dir>/<UTC time>-<id>`. Raises ConfigError for a relative folder of a cluster."""
+    """`<output_dir>/<UTC time>-<id>`. Raises ConfigError for a folder that cannot be used where the jobs run."""
     output_dir = config.execution.output_dir
     if config.execution.type == "slurm" and not output_dir.startswith("/"):
         raise ConfigError(f"execution.output_dir: {output_dir!r} must be absolute: it is a folder of the cluster")
-    return f"{absolute(output_dir, config)}/{created.astimezone(UTC):%Y%m%d_%H%M%S}-{evaluation}"
+    folder = absolute(output_dir, config)
+    if runs_in_place(config):
+        require_plain(folder)
+    return f"{folder}/{created.astimezone(UTC):%Y%m%d_%H%M%S}-{evaluation}"
+
+
+def require_plain(folder: str) -> None:
+    """Raise ConfigError for a folder that means something to a shell: the commands of the harnesses do not quote it."""
+    strange = re.search(r"[^\w./@%+=:,-]", folder)
+    if strange:
+        raise ConfigError(
+            f"execution.output_dir: {folder!r} has {strange[0]!r} in it, and without a container the commands of the "
+            "harnesses use it unquoted; choose a folder of letters, digits and ./@%+=:,-_"
+        )
 
 
 def config_hash(config: EvaluationConfig) -> str:

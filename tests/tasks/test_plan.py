@@ -243,3 +243,14 @@ def test_nim_finds_its_image_by_the_models_name() -> None:
     assert server.container.image == "nvcr.io/nim/meta/llama-3.1-8b-instruct:latest"
     assert server.command is None
     assert server.health_path == "/v1/health/ready"
+
+
+@pytest.mark.parametrize("folder", ["/out put", "/out;reboot", "/$HOME", "/it's"])
+def test_a_folder_that_harnesses_would_split_is_refused_where_no_container_hides_it(folder: str) -> None:
+    with pytest.raises(ConfigError, match=r"execution\.output_dir: .*without a container"):
+        planned(execution={"type": "process", "output_dir": folder})
+    assert planned(execution={"type": "local", "output_dir": folder}).output_dir.startswith(folder)
+
+
+def test_letters_of_any_language_are_fine_in_a_folder() -> None:
+    assert planned(execution={"type": "process", "output_dir": "/ergebnisse/grün_1.0"}).output_dir.startswith("/erg")
