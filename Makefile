@@ -32,8 +32,9 @@ demo: install  ## run the main job on embedded defaults and print the scores
 	@$(BIN)/proctor demo
 
 test: dev  ## all tests; brings up the real services they need
+	@$(BIN)/pytest -m "not live" -n 2
 	@scripts/services
-	@$(BIN)/pytest
+	@$(BIN)/pytest -m live
 
 test-unit: dev  ## offline unit tests only
 	@$(BIN)/pytest -m "not live" -n 2

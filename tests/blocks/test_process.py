@@ -42,12 +42,14 @@ class ProcessSetup(Setup):
         processes.signal_all(processes.marked([marker])[marker], kill=True)
 
 
+@pytest.mark.live
 class TestProcessBackend(RunningContract):
     @pytest.fixture
     def setup(self, tmp_path: Path) -> Iterator[Setup]:
         yield ProcessSetup(tmp_path)
 
 
+@pytest.mark.live
 def test_an_environment_is_built_once(tmp_path: Path) -> None:
     first = environment([str(HARNESS)], tmp_path)
     stamp = first.stat().st_mtime_ns
