@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-import proctor.demo
+from proctor import demo
 from proctor.configs.load import read_config
 from proctor.tasks.plan import plan
 
 
 def test_the_demo_plans_three_benchmarks_on_one_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = Path(str(proctor.demo.__file__)).parent
+    folder = Path(str(demo.__file__)).parent
     monkeypatch.setenv("PROCTOR_DEMO", str(folder))
     planned = plan(read_config(folder, "demo", ["deployment.port=18080"], ()).config, "00000000", datetime.now(UTC))
     (job,) = planned.jobs
@@ -21,6 +21,7 @@ def test_the_demo_plans_three_benchmarks_on_one_server(monkeypatch: pytest.Monke
     assert job.server
     assert job.server.port == 18080
     assert "--port 18080" in str(job.server.command)
-    named = [each for part in (job.server, *job.steps) for each in part.container.packages if "/" in each]
+    containers = [job.server.container, *(step.container for step in job.steps)]
+    named = [package for container in containers for package in container.packages if "/" in package]
     assert named
     assert all(Path(each).exists() for each in named)
