@@ -135,6 +135,9 @@ class SlurmExecution(BaseExecution):
         None, description="Folder of the cluster for imported images and environments; default: in output_dir."
     )
     proxy_image: str = Field("haproxy:lts", description="Image of the load balancer in front of num_instances servers.")
+    local_dir: str = Field(
+        "./results", description="Folder of this machine under which each evaluation's results come home."
+    )
     fetch_cache: bool = Field(False, description="Bring the response caches home too; they may be large.")
     split: int = Field(1, ge=1, description="Over how many jobs the benchmarks are spread; each gets its own server.")
     unresolvable: Literal["wait", "cancel"] = Field(

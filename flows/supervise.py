@@ -11,7 +11,7 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from proctor.blocks.job import JobHandle, JobSpec
 from proctor.configs import records
 from proctor.flows.benchmark import run_benchmark
-from proctor.tasks.attempts import attempt_of, family, intended, latest
+from proctor.tasks.attempts import attempt_of, family, intended, latest, may_try_again
 from proctor.tasks.cancellation import listen
 from proctor.tasks.jobs import PartlyRefusedError, deploy, release, submit
 from proctor.tasks.plan import remaining
@@ -76,12 +76,12 @@ async def follow_all(started: EvaluationRun, watcher: Watcher, later: list[JobSp
 
 def still_tried(watcher: Watcher, handle: JobHandle, lost: tuple[str, ...]) -> tuple[str, ...]:
     """The lost steps that have an attempt left; the others count as failed from here on."""
-    most = watcher.config.execution.max_attempts
-    if attempt_of(handle.name) < most:
-        return lost
+    execution, attempt = watcher.config.execution, attempt_of(handle.name)
+    left = tuple(step for step in lost if may_try_again(execution, attempt, watcher.words_of(step)))
     for step in lost:
-        watcher.give_up([step], f"{watcher.words_of(step)} (in the last of {most} attempts)")
-    return ()
+        if step not in left:
+            watcher.give_up([step], f"{watcher.words_of(step)} (in attempt {attempt}, the last one)")
+    return left
 
 
 async def restart(started: EvaluationRun, watcher: Watcher, handle: JobHandle, steps: tuple[str, ...]) -> None:
@@ -104,7 +104,7 @@ async def run_all(started: EvaluationRun, watcher: Watcher, later: list[JobSpec]
     ):
         for job in watcher.plan.jobs:
             for step in job.steps:
-                coroutine = run_benchmark(started, step, Path(job.output_dir), watcher)
+                coroutine = run_benchmark(started, step, Path(watcher.plan.folder), watcher)
                 running[step.name] = asyncio.create_task(coroutine)
     await asyncio.gather(*(see_through(started, job, running, watcher, later) for job in watcher.plan.jobs))
     return [each.result() for each in running.values()]

@@ -55,7 +55,7 @@ class Measured:
     @property
     def folder(self) -> Path:
         """What the step left, on this machine."""
-        return Path(self.plan.output_dir) / self.step
+        return Path(self.plan.folder) / self.step
 
     @property
     def planned(self) -> Step:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 
 from proctor.blocks.job import JobHandle, JobSpec
+from proctor.blocks.slurm.states import STATES
+from proctor.configs.execution_schema import BaseExecution, SlurmExecution
 from proctor.tasks.plan import remaining
 
 
@@ -16,6 +18,19 @@ def attempt_of(name: str) -> int:
 def family(name: str) -> str:
     """What the names of all attempts of a job have in common."""
     return re.sub(r"-\d+$", "", name)
+
+
+def may_try_again(execution: BaseExecution, attempt: int, words: str) -> bool:
+    """Whether a step that attempt number `attempt` lost may run again, from the words of its loss.
+
+    On a cluster the walltime is no accident: it may be over as often as `max_walltime` allows for all attempts together.
+    """
+    if isinstance(execution, SlurmExecution):
+        if execution.max_walltime is not None and attempt * execution.walltime >= execution.max_walltime:
+            return False
+        if STATES["TIMEOUT"].words in words:
+            return True
+    return attempt < execution.max_attempts
 
 
 def latest(job: JobSpec, known: Iterable[JobHandle]) -> JobSpec:

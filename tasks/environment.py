@@ -40,6 +40,11 @@ def shown(value: str) -> str:
     return "its value" if len(value) > 3 else repr(value)
 
 
+def without_containers(config: EvaluationConfig) -> bool:
+    """Whether steps and servers run in environments on the machine itself, and see its folders as they are."""
+    return config.execution.type == "process" or getattr(config.execution, "container_runtime", "") == "none"
+
+
 def declared_mounts(config: EvaluationConfig) -> list[str]:
     """What the execution section mounts into every container."""
     execution = config.execution

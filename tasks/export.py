@@ -30,7 +30,7 @@ async def export(run: EvaluationRun, outcomes: Sequence[Outcome]) -> str | State
     try:
         found = await asyncio.to_thread(collect, watcher, outcomes)
         result = evaluation_result(config, watcher.plan, str(run.flow_run_id), run.created, found)
-        folder = Path(absolute(local.output_dir, config) if local.output_dir else watcher.plan.output_dir)
+        folder = Path(absolute(local.output_dir, config) if local.output_dir else watcher.plan.folder)
         files = await asyncio.to_thread(write_report, result, folder, local.format)
     except (ResultError, OSError) as error:
         return Failed(message=f"the scores are not exported: {error}")

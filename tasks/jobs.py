@@ -129,7 +129,7 @@ async def _last_words(watcher: Watcher, step: str) -> str:
         tail = await asyncio.to_thread(
             lambda: list(watcher.backend.logs(sight.handle, step, follow=False, tail=LAST_LINES))
         )
-        await asyncio.to_thread(watcher.backend.fetch, sight.handle, step, Path(sight.handle.output_dir))
+        await asyncio.to_thread(watcher.backend.fetch, sight.handle, step, Path(watcher.plan.folder))
     except (BackendError, ResultError, OSError) as error:
         tail = [f"(its log is not at hand: {error})"]
     server = sight.status.server

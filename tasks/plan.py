@@ -6,19 +6,23 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from proctor.blocks.job import Container, EnvVar, JobSpec, Mount, Server, Step
 from proctor.configs.errors import ConfigError
+from proctor.configs.execution_schema import SlurmExecution
 from proctor.configs.fields import seconds_of
 from proctor.configs.records import evaluation_tag
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.contradictions import contradictions
-from proctor.tasks.environment import absolute, declared_mounts, env_vars, mounts
+from proctor.tasks.environment import absolute, declared_mounts, env_vars, mounts, without_containers
 from proctor.tasks.harness import endpoint_url, run_config, served_model
 from proctor.tasks.resolve import Benchmark, resolve
 from proctor.tasks.servers import server
 
 CONTAINER_RESULTS = "/results"
+HERE = ("local_dir", "ssh_config", "ssh_key_path", "ssh_control_path", "fetch_cache", "unresolvable", "max_walltime")
+"""Settings of a cluster that say how this machine deals with it, not what is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,8 @@ class Plan:
     evaluation: str
     output_dir: str
     """The evaluation's folder, absolute where the jobs run."""
+    folder: str
+    """Its folder on this machine, where the results are; the same where the jobs run here."""
     model: str
     config_hash: str
     benchmarks: tuple[Benchmark, ...]
@@ -56,6 +62,7 @@ def plan(config: EvaluationConfig, evaluation: str, created: datetime) -> Plan:
     return Plan(
         evaluation=evaluation,
         output_dir=output_dir,
+        folder=local_folder(config, evaluation, created),
         model=served_model(config),
         config_hash=digest,
         benchmarks=benchmarks,
@@ -77,8 +84,10 @@ def jobs(
 ) -> tuple[JobSpec, ...]:
     """One job with every step, or one for each when every benchmark gets a server of its own."""
     alone = config.execution.server_per_benchmark and ours is not None
-    groups = [(each,) for each in steps] if alone else [steps]
-    execution = config.execution.model_dump_json(exclude={"output_dir", "patience", "poll_interval", "max_attempts"})
+    groups = [(each,) for each in steps] if alone else shares(steps, getattr(config.execution, "split", 1))
+    execution = config.execution.model_dump_json(
+        exclude={"output_dir", "patience", "poll_interval", "max_attempts", *HERE}
+    )
     return tuple(
         JobSpec(
             name=f"proctor-{evaluation}-{fingerprint(repr(group), repr(ours), execution)[:6]}-{index}-1",
@@ -93,6 +102,11 @@ def jobs(
     )
 
 
+def shares(steps: tuple[Step, ...], parts: int) -> list[tuple[Step, ...]]:
+    """The steps dealt out to so many jobs, none of them empty."""
+    return [steps[part::parts] for part in range(min(parts, len(steps)))]
+
+
 def step(config: EvaluationConfig, benchmark: Benchmark, name: str, folder: str) -> Step:
     """The step of one benchmark; `folder` is its output folder on the machine."""
     url = endpoint_url(config, benchmark)
@@ -102,7 +116,7 @@ def step(config: EvaluationConfig, benchmark: Benchmark, name: str, folder: str)
         name=name,
         benchmark=benchmark.name,
         container=container(config, benchmark),
-        run_config=run_config(config, benchmark, folder if runs_in_place(config) else CONTAINER_RESULTS, url),
+        run_config=run_config(config, benchmark, folder if without_containers(config) else CONTAINER_RESULTS, url),
         endpoint_url=url,
         timeout=float(seconds_of(limit)) if limit is not None else None,
         pre_cmd=own.pre_cmd or shared.pre_cmd,
@@ -110,19 +124,18 @@ def step(config: EvaluationConfig, benchmark: Benchmark, name: str, folder: str)
     )
 
 
-def runs_in_place(config: EvaluationConfig) -> bool:
-    """Whether steps see the folders of the machine itself, because there is no container around them."""
-    return config.execution.type == "process" or getattr(config.execution, "container_runtime", "") == "none"
-
-
 def container(config: EvaluationConfig, benchmark: Benchmark) -> Container:
     """The software environment of a benchmark, with its data and its variables."""
-    if config.execution.type == "process" and not benchmark.packages:
+    if without_containers(config) and not benchmark.packages:
         raise ConfigError(
-            f"evaluation.tasks: {benchmark.name} is known only as a container, which execution: process cannot run; "
+            f"evaluation.tasks: {benchmark.name} is known only as a container, which {nowhere(config)} cannot run; "
             "name its packages or choose another execution"
         )
-    if benchmark.image is None and config.execution.type in {"local", "slurm", "lepton"}:
+    if (
+        benchmark.image is None
+        and not without_containers(config)
+        and config.execution.type in {"local", "slurm", "lepton"}
+    ):
         raise ConfigError(
             f"evaluation.tasks: {benchmark.name} has no container; name one as `container:` or choose execution: process"
         )
@@ -139,10 +152,17 @@ def container(config: EvaluationConfig, benchmark: Benchmark) -> Container:
     if own.dataset_dir:
         source = absolute(own.dataset_dir, config)
         data = (
-            EnvVar("NEMO_EVALUATOR_DATASET_DIR", "lit", source if runs_in_place(config) else own.dataset_mount_path),
+            EnvVar(
+                "NEMO_EVALUATOR_DATASET_DIR", "lit", source if without_containers(config) else own.dataset_mount_path
+            ),
         )
         places += (Mount(source, own.dataset_mount_path, read_only=True),)
     return Container(benchmark.image, benchmark.packages, (*declared, *data), places)
+
+
+def nowhere(config: EvaluationConfig) -> str:
+    """The setting that rules containers out."""
+    return "execution: process" if config.execution.type == "process" else "execution.container_runtime: none"
 
 
 def require_trust(config: EvaluationConfig) -> None:
@@ -188,10 +208,19 @@ def require_plain(folder: str) -> None:
         )
 
 
+def local_folder(config: EvaluationConfig, evaluation: str, created: datetime) -> str:
+    """The evaluation's folder on this machine: its only one, or where the results of a cluster come home to."""
+    remote = evaluation_folder(config, evaluation, created)
+    if not isinstance(config.execution, SlurmExecution):
+        return remote
+    home = Path(config.base_dir or ".", Path(config.execution.local_dir).expanduser()).absolute()
+    return str(home / remote.rpartition("/")[2])
+
+
 def config_hash(config: EvaluationConfig) -> str:
     """SHA-256 over what decides the scores: everything but names, folders and how patiently we watch."""
     content = config.model_dump(mode="json", exclude={"name", "base_dir", "export"})
-    for key in ("output_dir", "patience", "poll_interval", "max_attempts"):
+    for key in ("output_dir", "patience", "poll_interval", "max_attempts", *HERE):
         content["execution"].pop(key, None)
     return fingerprint(json.dumps(content, sort_keys=True))
 

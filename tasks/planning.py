@@ -17,8 +17,8 @@ from proctor.tasks.records import EvaluationRun
 
 
 def folder_of(config: EvaluationConfig, run: EvaluationRun) -> Path:
-    """The folder that this evaluation keeps, however often it is started again."""
-    return Path(planner.evaluation_folder(config, run.id, run.created))
+    """The folder on this machine that this evaluation keeps, however often it is started again."""
+    return Path(planner.local_folder(config, run.id, run.created))
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)

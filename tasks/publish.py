@@ -25,7 +25,7 @@ async def publish_plan(run: EvaluationRun, watcher: Watcher) -> None:
     rendered = await asyncio.to_thread(lambda: [watcher.backend.render(job) for job in planned.jobs])
     notes = "".join(f"- {note}\n" for note in planned.notes)
     jobs = "\n".join(f"## {job.name}\n\n```\n{text}\n```\n" for job, text in zip(planned.jobs, rendered, strict=True))
-    text = f"# {planned.model}\n\nResults: `{planned.output_dir}`\n\n{notes}\n{jobs}"
+    text = f"# {planned.model}\n\nResults: `{planned.folder}`\n\n{notes}\n{jobs}"
     await write_artifact(run, "markdown", records.plan_key(run.id), text)
 
 
@@ -66,7 +66,7 @@ def _say(watcher: Watcher, said: dict[str, str]) -> None:
 
 def _rows(steps: Sequence[Step], watcher: Watcher) -> list[Row]:
     sights = {step.name: sight for step in steps if (sight := watcher.sight_of(step.name))}
-    counts = {name: _requests(Path(sight.handle.output_dir) / name) for name, sight in sights.items()}
+    counts = {name: _requests(Path(watcher.plan.folder) / name) for name, sight in sights.items()}
     return progress_rows(steps, sights, counts)
 
 

@@ -14,7 +14,7 @@ from proctor.configs.deployment_schema import (
 )
 from proctor.configs.errors import ConfigError
 from proctor.configs.schema import EvaluationConfig
-from proctor.tasks.environment import absolute, declared_mounts, env_vars, mounts
+from proctor.tasks.environment import absolute, declared_mounts, env_vars, mounts, without_containers
 from proctor.tasks.harness import served_model
 
 IMAGES = {"vllm": "vllm/vllm-openai:latest", "sglang": "lmsysorg/sglang:latest"}
@@ -31,10 +31,12 @@ def server(config: EvaluationConfig) -> Server | None:
         return None
     if deployment.pre_cmd and not config.evaluation.trust_pre_cmd:
         raise ConfigError("deployment.pre_cmd is code from this config; to run it, set evaluation.trust_pre_cmd: true")
+    behind = getattr(config.execution, "num_instances", 1) > 1
+    own = deployment.model_copy(update={"port": deployment.port + 1}) if behind else deployment
     return Server(
         kind=deployment.type,
         container=container(config, deployment),
-        command=command(deployment, served_model(config), containers=config.execution.type != "process"),
+        command=command(own, served_model(config), containers=not without_containers(config)),
         port=deployment.port,
         served_model=served_model(config),
         health_path=deployment.endpoints.health,
@@ -51,7 +53,7 @@ def container(config: EvaluationConfig, deployment: Any_Deployment) -> Container
     """Image or packages of the server, with its model mounted."""
     image = deployment.image or default_image(deployment)
     packages = tuple(deployment.packages) or PACKAGES.get(deployment.type, ())
-    if config.execution.type == "process":
+    if without_containers(config):
         require_packages(deployment, packages)
     elif image is None:
         raise ConfigError(f"deployment.image is missing; a {deployment.type} deployment needs the image to run")

@@ -1,6 +1,7 @@
 """Model servers inside an allocation: over several nodes, and several of them behind one port; pure text."""
 
 from proctor.blocks.job import Container, Server
+from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import SlurmExecution
 
 RAY_PORT = 6379
@@ -13,8 +14,13 @@ def instance_port(server: Server, execution: SlurmExecution) -> int:
 
 
 def nodes_each(execution: SlurmExecution) -> int:
-    """Nodes of one instance."""
-    return max(1, execution.nodes // execution.num_instances)
+    """Nodes of one instance. Raises ConfigError when the nodes cannot be shared out evenly."""
+    if execution.nodes % execution.num_instances:
+        raise ConfigError(
+            f"execution.num_instances: {execution.num_instances} servers cannot share {execution.nodes} nodes evenly; "
+            "set execution.nodes to a multiple"
+        )
+    return execution.nodes // execution.num_instances
 
 
 def server_command(server: Server, execution: SlurmExecution) -> str:

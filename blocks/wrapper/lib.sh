@@ -64,6 +64,13 @@ watchdog() {
 # end_child SIGNAL
 end_child() { [ -z "$CHILD" ] || kill -s "$1" "$CHILD" 2>/dev/null; }
 
+# told_before_it_began: a signal that came while the child was being started reached nobody.
+told_before_it_began() {
+  [ -n "$STOPPED" ] || return 0
+  end_child TERM
+  watchdog "$GRACE" USR2
+}
+
 # sweep: kill what the child left behind, also in other sessions (harnesses use pseudo terminals); elsewhere than on Linux nothing.
 sweep() {
   [ -n "$PROCTOR_STEP" ] || return 0

@@ -3,6 +3,7 @@ stage pre-start "$JOB"
 stage running "$JOB"
 "$SHELL_PATH" -c "$COMMAND" &
 CHILD=$!
+told_before_it_began
 run_child
 sweep
 [ -z "$STOPPED" ] || interrupted

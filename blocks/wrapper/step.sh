@@ -131,6 +131,7 @@ own_adapter_port
 stage running "$JOB"
 "$SHELL_PATH" -c "$COMMAND" &
 CHILD=$!
+told_before_it_began
 [ -z "$TIMEOUT" ] || watchdog "$TIMEOUT" USR1
 run_child
 [ -z "$DOG" ] || kill "$DOG" 2>/dev/null

@@ -1,0 +1,146 @@
+"""Whole evaluations on the real cluster: results come home, kills double nothing, lost work runs again."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster import SSHD, as_user
+from tests.flows.stack import Run, Stack, wait_for
+
+pytestmark = pytest.mark.live
+
+HARNESS = Path(__file__).parent.parent / "fake_harness"
+STEPS = {"alpha": "alpha.0", "beta": "beta.1"}
+
+
+@pytest.fixture(scope="session")
+def package(cluster_home: Path) -> str:
+    """The fake harness where the cluster sees it."""
+    place = cluster_home / "fake_harness"
+    if not place.exists():
+        as_user("cp", "-r", str(HARNESS), str(place))
+    return str(place)
+
+
+def config(home: Path, shared: Path, package: str, endpoint: str, script: str = "", **execution: Any) -> dict[str, Any]:
+    """Two benchmarks in one job of the cluster."""
+    return {
+        "execution": {
+            "type": "slurm",
+            "hostname": "cluster",
+            "ssh_config": str(SSHD / "ssh_config"),
+            "account": "eval",
+            "partition": "gpu",
+            "walltime": 600,
+            "container_runtime": "none",
+            "output_dir": str(shared),
+            "image_cache": str(Path(package).parent / "results" / ".proctor-cache"),
+            "local_dir": str(home),
+            "poll_interval": 0.5,
+            **execution,
+        },
+        "target": {"api_endpoint": {"url": endpoint, "model_id": "fake-model"}},
+        "evaluation": {
+            "trust_unlisted": True,
+            "env_vars": {"FAKE_SCRIPT": f"lit:{script}"},
+            "tasks": [{"name": f"fake.{name}", "packages": [package]} for name in STEPS],
+        },
+    }
+
+
+def remote_folder(shared: Path, run: Run) -> Path:
+    return next(iter(shared.glob(f"*-{run.id}")), shared / "none")
+
+
+def starts(folder: Path) -> dict[str, int]:
+    files = {name: folder / step / "ran" for name, step in STEPS.items()}
+    return {name: path.read_text().count("start") if path.exists() else 0 for name, path in files.items()}
+
+
+def submitted(run: Run) -> list[str]:
+    """The Slurm jobs of an evaluation."""
+    names = as_user("squeue", "-h", "-t", "all", "-o", "%j %i").splitlines()
+    return [line for line in names if line.startswith(f"proctor-{run.id}-")]
+
+
+def test_an_evaluation_runs_on_the_cluster_and_its_results_come_home(
+    stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
+) -> None:
+    run = stack.start("slurm", config(tmp_path, shared, package, endpoint))
+    assert run.until(seconds=120) == "Completed", run.message
+    assert run.folder.parent == tmp_path
+    assert (run.folder / "results.json").exists()
+    for step in STEPS.values():
+        assert (run.folder / step / "results.yml").exists()
+        assert (run.folder / step / "harness.log").exists()
+    assert len(submitted(run)) == 1
+    assert not (remote_folder(shared, run) / ".proctor").joinpath("private").exists()
+
+
+BOUNDARIES: dict[str, Callable[[Run, Path], bool]] = {
+    "recorded": lambda run, _: "proctor.engine" in run.labels,
+    "intent": lambda run, _: any(key.startswith("proctor.job.") for key in run.labels),
+    "uploading": lambda run, shared: any((remote_folder(shared, run) / ".proctor").glob(".up-*")),
+    "claimed": lambda run, shared: any((remote_folder(shared, run) / ".proctor").glob("proctor-*/job.sh")),
+    "submitted": lambda run, shared: any((remote_folder(shared, run) / ".proctor").glob("proctor-*/job_id")),
+    "running": lambda run, shared: (remote_folder(shared, run) / "alpha.0/stage.running").exists(),
+    "ended": lambda run, shared: (remote_folder(shared, run) / "beta.1/stage.exit").exists(),
+    "exported": lambda run, shared: (run.folder / "results.json").exists(),
+}
+
+
+def kill_at(name: str, stack: Stack, shared: Path, settings: dict[str, Any]) -> str:
+    """Kill the engine at a boundary; the answer is what is wrong afterwards."""
+    run = stack.start("slurm", settings)
+    wait_for(lambda: BOUNDARIES[name](run, shared), 90, pause=0.01)
+    engine = run.engine
+    assert engine
+    os.kill(engine, signal.SIGKILL)
+    state = run.until(seconds=200)
+    wrong = [f"{state}: {run.message}"] if state != "Completed" else []
+    if starts(remote_folder(shared, run)) != {"alpha": 1, "beta": 1}:
+        wrong.append(f"started {starts(remote_folder(shared, run))}")
+    if len(submitted(run)) != 1:
+        wrong.append(f"submitted {submitted(run)}")
+    return ", ".join(wrong)
+
+
+def test_kill_the_engine_at_every_boundary_and_never_a_second_job(
+    stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
+) -> None:
+    settings = config(tmp_path, shared, package, endpoint, "time.sleep(2)")
+    with ThreadPoolExecutor(4) as pool:
+        found = pool.map(lambda name: kill_at(name, stack, shared, settings), BOUNDARIES)
+        wrong = dict(zip(BOUNDARIES, found, strict=True))
+    assert not {name: words for name, words in wrong.items() if words}
+
+
+def test_a_preempted_job_runs_its_rest_again(
+    stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
+) -> None:
+    script = "(out / 'again').exists() or 'beta' in str(out) or ((out / 'again').write_text(''), time.sleep(60))"
+    settings = config(tmp_path, shared, package, endpoint, script, qos="low", exclusive=True, nodes=4)
+    run = stack.start("slurm", settings)
+    wait_for(lambda: (remote_folder(shared, run) / "alpha.0/again").exists(), 60)
+    as_user("sbatch", "--qos=high", "--exclusive", "--nodes=4", "--output=/dev/null", "--wrap", "sleep 3")
+    assert run.until(seconds=150) == "Completed", run.message
+    assert starts(remote_folder(shared, run)) == {"alpha": 2, "beta": 1}
+    assert len(submitted(run)) == 2
+
+
+def test_cancelling_ends_the_job_also_a_resubmitted_one(
+    stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
+) -> None:
+    run = stack.start("slurm", config(tmp_path, shared, package, endpoint, "time.sleep(100)"))
+    wait_for(lambda: (remote_folder(shared, run) / "alpha.0/stage.running").exists(), 60)
+    run.cancel()
+    assert run.until(seconds=60) == "Cancelled"
+    wait_for(lambda: not as_user("squeue", "-h", "-n", submitted(run)[0].split()[0]).split(), 30)
+    time.sleep(2)
+    assert len(submitted(run)) == 1, "user cancellation never resubmits"
