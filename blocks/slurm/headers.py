@@ -14,8 +14,7 @@ def headers(job: JobSpec, execution: SlurmExecution) -> str:
     """All lines. Raises ConfigError for a flag or a value that cannot stand there."""
     values: dict[str, str | int | None] = {
         "job-name": job.name,
-        "output": "slurm-%j.log",
-        "open-mode": "append",
+        "output": "/dev/null",
         "time": clock(execution.walltime),
         "signal": f"B:USR1@{warning(execution.walltime)}",
         "account": execution.account,

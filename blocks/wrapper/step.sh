@@ -131,8 +131,8 @@ own_adapter_port
 stage running "$JOB"
 "$SHELL_PATH" -c "$COMMAND" &
 CHILD=$!
-told_before_it_began
 [ -z "$TIMEOUT" ] || watchdog "$TIMEOUT" USR1
+told_before_it_began
 run_child
 [ -z "$DOG" ] || kill "$DOG" 2>/dev/null
 DOG=''

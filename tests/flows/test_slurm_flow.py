@@ -10,22 +10,18 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import SSHD, as_user
+from tests.cluster import SSHD, as_user, fake_harness
 from tests.flows.stack import Run, Stack, wait_for
 
 pytestmark = pytest.mark.live
 
-HARNESS = Path(__file__).parent.parent / "fake_harness"
 STEPS = {"alpha": "alpha.0", "beta": "beta.1"}
 
 
 @pytest.fixture(scope="session")
 def package(cluster_home: Path) -> str:
     """The fake harness where the cluster sees it."""
-    place = cluster_home / "fake_harness"
-    if not place.exists():
-        as_user("cp", "-r", str(HARNESS), str(place))
-    return str(place)
+    return str(fake_harness(cluster_home))
 
 
 def config(home: Path, shared: Path, package: str, endpoint: str, script: str = "", **execution: Any) -> dict[str, Any]:
@@ -127,7 +123,7 @@ def test_a_preempted_job_runs_its_rest_again(
     script = "(out / 'again').exists() or 'beta' in str(out) or ((out / 'again').write_text(''), time.sleep(60))"
     settings = config(tmp_path, shared, package, endpoint, script, qos="low", exclusive=True, nodes=4)
     run = stack.start("slurm", settings)
-    wait_for(lambda: (remote_folder(shared, run) / "alpha.0/again").exists(), 60)
+    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1, 60)
     as_user("sbatch", "--qos=high", "--exclusive", "--nodes=4", "--output=/dev/null", "--wrap", "sleep 3")
     assert run.until(seconds=150) == "Completed", run.message
     assert starts(remote_folder(shared, run)) == {"alpha": 2, "beta": 1}
@@ -138,7 +134,7 @@ def test_cancelling_ends_the_job_also_a_resubmitted_one(
     stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
 ) -> None:
     run = stack.start("slurm", config(tmp_path, shared, package, endpoint, "time.sleep(100)"))
-    wait_for(lambda: (remote_folder(shared, run) / "alpha.0/stage.running").exists(), 60)
+    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1, 60)
     run.cancel()
     assert run.until(seconds=60) == "Cancelled"
     wait_for(lambda: not as_user("squeue", "-h", "-n", submitted(run)[0].split()[0]).split(), 30)

@@ -41,11 +41,21 @@ charliecloud_pull() { ch-image pull "$1" && ch-convert -o dir "$1" "$2"; }
 environment() {
   local name=$1 folder=$CACHE/env-$2
   shift 2
+  folder=$folder$(sources "$@")
   mkdir -p "$CACHE"
   once "$folder.lock" build_environment "$folder" "$@" ||
     { PROBLEM="the environment cannot be built from: $*"; return 1; }
   export VIRTUAL_ENV=$folder PATH=$folder/bin:$PATH
   cp "$folder/environment.txt" "$ROOT/$name/environment.txt"
+}
+
+# sources PACKAGES...: what tells another content of those packages that are folders of the cluster.
+sources() {
+  local package
+  for package in "$@"; do
+    [ ! -e "$package" ] || find "$package" -type d \( -name build -o -name '*.egg-info' -o -name __pycache__ \) -prune -o \
+      -type f -printf '%P %s %T@\n' | sort | cksum | awk '{ printf "-%s", $1 }'
+  done
 }
 
 build_environment() {

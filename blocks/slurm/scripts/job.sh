@@ -79,6 +79,21 @@ one_node() {
   srun --overlap --nodes=1 --ntasks=1 --nodelist="$HEAD" --cpu-bind=none --job-name="$name" "$@"
 }
 
+# patiently LOG COMMAND...: again while it only fails because Slurm's controller is away; a step cannot begin without it.
+patiently() {
+  local log=$1 code
+  shift
+  for _ in $(seq 200); do
+    "$@"
+    code=$?
+    [ "$code" -ne 0 ] && [ ! -e "$WORK/stopping" ] || return "$code"
+    tail -n 3 "$log" | grep -qE 'srun: error: .*(slurm controller|create step|onnection (refused|failure|timed out)|Socket timed out)' ||
+      return "$code"
+    sleep 3
+  done
+  return "$code"
+}
+
 has_engine() { [ "$RUNTIME" = docker ] || [ "$RUNTIME" = podman ]; }
 
 # remove_container NAME SECONDS: end it in peace within the seconds, then for good.
@@ -120,7 +135,7 @@ run_step() {
     return
   fi
   "env_$i"
-  "step_$i"
+  patiently "$ROOT/$name/harness.log" "step_$i"
   code=$?
   ended "$name" || wordless "$i" "$code"
   remove_container "$CONTAINER-$i" 0
@@ -148,7 +163,7 @@ run_server() {
     return
   fi
   env_server
-  launch_server "$2"
+  patiently "$ROOT/server/harness.log" launch_server "$2"
   server_ended "$?"
 }
 
@@ -208,6 +223,7 @@ look_around() {
 
 main() {
   local pids=() pid i bad=0
+  exec >>"$WORK/job.log" 2>&1
   read_secrets
   trap on_term TERM
   trap on_warning USR1

@@ -12,10 +12,8 @@ from proctor.blocks.job import Container, EnvVar, JobHandle
 from proctor.blocks.process import processes
 from proctor.blocks.slurm.block import SlurmBackend
 from proctor.blocks.stages import step_marker
-from tests.cluster import as_user, execution
+from tests.cluster import as_user, execution, fake_harness
 from tests.contract import RunningContract, Setup
-
-HARNESS = Path(__file__).parent.parent.parent / "fake_harness"
 
 pytestmark = pytest.mark.live
 
@@ -26,9 +24,7 @@ class SlurmSetup(Setup):
     def __init__(self, home: Path) -> None:
         super().__init__(home / "tests" / uuid.uuid4().hex[:8])
         as_user("mkdir", "-p", str(self.folder.parent))
-        self.package = home / "fake_harness"
-        if not self.package.exists():
-            as_user("cp", "-r", str(HARNESS), str(self.package))
+        self.package = fake_harness(home)
 
     def backend(self) -> Backend:
         return SlurmBackend(execution=execution())

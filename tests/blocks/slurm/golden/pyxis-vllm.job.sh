@@ -1,7 +1,6 @@
 #!/bin/bash
 #SBATCH --job-name=proctor-0123abcd-9f8e7d-0-1
-#SBATCH --output=slurm-%j.log
-#SBATCH --open-mode=append
+#SBATCH --output=/dev/null
 #SBATCH --time=04:00:00
 #SBATCH --signal=B:USR1@120
 #SBATCH --account="my account"
