@@ -193,7 +193,7 @@ def evaluation_folder(config: EvaluationConfig, evaluation: str, created: dateti
     if config.execution.type == "slurm" and not output_dir.startswith("/"):
         raise ConfigError(f"execution.output_dir: {output_dir!r} must be absolute: it is a folder of the cluster")
     folder = absolute(output_dir, config)
-    if runs_in_place(config):
+    if without_containers(config):
         require_plain(folder)
     return f"{folder}/{created.astimezone(UTC):%Y%m%d_%H%M%S}-{evaluation}"
 
