@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from proctor.blocks.slurm.answer import COMMAND_TIMEOUT, Answer
 from proctor.blocks.slurm.openssh import ControlSocket
-from proctor.blocks.slurm.ssh import COMMAND_TIMEOUT, Answer, Connection
 from proctor.blocks.slurm.ssh_config import Login
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import SlurmExecution
@@ -45,5 +45,12 @@ def cluster(execution: SlurmExecution) -> Cluster:
     wanted = login(execution)
     with LOCK:
         if wanted not in MADE:
-            MADE[wanted] = ControlSocket(wanted) if wanted.control_path else Connection(wanted)
+            MADE[wanted] = ControlSocket(wanted) if wanted.control_path else connection(wanted)
         return MADE[wanted]
+
+
+def connection(wanted: Login) -> Cluster:
+    """A connection of our own."""
+    from proctor.blocks.slurm.ssh import Connection  # noqa: PLC0415 (paramiko, only where a cluster is reached)
+
+    return Connection(wanted)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from proctor.blocks.errors import RejectedError, TransientError
-from proctor.blocks.slurm.ssh import COMMAND_TIMEOUT, Answer
+from proctor.blocks.slurm.answer import COMMAND_TIMEOUT, Answer
 from proctor.blocks.slurm.ssh_config import Login
 
 SSH_FAILED = 255

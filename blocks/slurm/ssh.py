@@ -6,33 +6,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import paramiko
 
 from proctor.blocks.errors import RejectedError, TransientError
+from proctor.blocks.slurm.answer import COMMAND_TIMEOUT, Answer
 from proctor.blocks.slurm.ssh_config import Login, Place, place
 
 CONNECT_TIMEOUT = 20.0
-COMMAND_TIMEOUT = 120.0
 KEEPALIVE = 15
 CHANNELS = 8
 """Commands at the same time over one connection; sshd allows ten by default."""
 CHUNK = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a remote command left."""
-
-    code: int
-    out: bytes
-    err: str
-
-    @property
-    def text(self) -> str:
-        """Its standard output as text."""
-        return self.out.decode(errors="replace")
 
 
 class Connection:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import paramiko
-
 from proctor.configs.errors import ConfigError
 
 LISTS = {"identityfile", "userknownhostsfile", "globalknownhostsfile", "certificatefile"}
@@ -87,6 +85,8 @@ def options(host: str, config: str | None) -> dict[str, list[str]]:
 def without_openssh(host: str, config: str | None) -> dict[str, list[str]]:
     """The same from the config file alone, where OpenSSH is not installed."""
     path = Path(config or "~/.ssh/config").expanduser()
+    import paramiko  # noqa: PLC0415 (only where a cluster is reached)
+
     parsed = paramiko.SSHConfig.from_path(str(path)) if path.is_file() else paramiko.SSHConfig()
     looked_up: dict[str, Any] = dict(parsed.lookup(host))
     found = {name: as_list(name, value) for name, value in looked_up.items()}

@@ -27,7 +27,7 @@ TASKS = ["evaluation.tasks=[{name: hellaswag}]"]
 ON_SLURM = ["execution=slurm", "execution.output_dir=/shared/results"]
 
 SNIPPETS = {
-    "local": ([*TARGET, *TASKS], ["docker run", "--gpus", "--shm-size=16g", "--mem-limit=64g", "nano-cpus=8000000000"]),
+    "local": ([*TARGET, *TASKS], ["docker run", "--gpus", "--shm-size=16g", "--memory=64g", "--cpus=8"]),
     "slurm": (
         [*MODEL, *TASKS, "deployment.checkpoint_path=/models/llama-3.1-8b"],
         [
