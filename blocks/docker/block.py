@@ -42,7 +42,7 @@ from proctor.blocks.job_files import (
 from proctor.blocks.log_tail import last_lines
 from proctor.blocks.secrets import value_of
 from proctor.blocks.stage_files import Stage, job_state, read_folder
-from proctor.blocks.stages import GRACE_SECONDS
+from proctor.blocks.stages import EXIT_UNAVAILABLE, GRACE_SECONDS, server_command
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import LocalExecution
 
@@ -217,7 +217,7 @@ def write_files(job: JobSpec, execution: LocalExecution) -> None:
         script = contained_script(job, step, execution.endpoint_readiness_timeout)
         write_step(step_files(job, step.name), script, step.run_config)
     if job.server:
-        step_files(job, SERVER).folder.mkdir(parents=True, exist_ok=True)
+        write_step(step_files(job, SERVER), server_command(job.server), "")
 
 
 def look(client: "DockerClient", handle: JobHandle, there: Mapping[str, Mapping[str, Any]]) -> JobStatus:
@@ -236,8 +236,9 @@ def end_steps(client: "DockerClient", handle: JobHandle, entries: Mapping[str, M
     """End the steps of a job whose server is no more."""
     with engine_errors():
         containers.stop_all(client, [entry for entry in entries.values() if entry], SERVER_DEATH_GRACE)
-    for name in entries:
-        forestall(step_files(handle, name), name)
+    for files in (step_files(handle, name) for name in entries):
+        if forestall(files, SERVER):
+            write_exit(files.folder, handle.name, str(EXIT_UNAVAILABLE), "server died before it started")
 
 
 def look_at(client: "DockerClient", handle: JobHandle, name: str, entry: Mapping[str, Any] | None) -> StepStatus:
@@ -264,7 +265,7 @@ def look_at_server(
 ) -> tuple[ServerStatus | None, Stage | None]:
     """How the server is doing and, when nobody released it, how it ended; twice None for a job without a server."""
     files = step_files(handle, SERVER)
-    if not files.folder.is_dir():
+    if not files.script.exists():
         return None, None
     released = files.claim.exists()
     if not released and "exit" not in read_folder(files.folder, handle.name):

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from proctor.blocks.docker.engine import facts
 from proctor.blocks.docker.parse import by_step
-from proctor.blocks.docker.request import IMAGE_LABEL, JOB_LABEL, ContainerRequest
+from proctor.blocks.docker.request import IMAGE_LABEL, JOB_LABEL, STEP_LABEL, ContainerRequest
 from proctor.blocks.errors import RejectedError
 from proctor.blocks.job import Mount as MountRequest
+from proctor.blocks.job_files import SERVER
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 WORKERS = 8
 STOPPERS = 64
 """Containers that are stopped at the same time; each may use its whole grace."""
+SERVER_GRACE = 3
+"""Seconds between TERM and KILL for a server."""
 Listing = dict[str, dict[str, Mapping[str, Any]]]
 """Containers by job name and step, as the engine lists them."""
 
@@ -80,7 +83,7 @@ def device_requests(client: "DockerClient", request: ContainerRequest) -> "list[
     return [DeviceRequest(count=count, capabilities=[["gpu"]])]
 
 
-def start(client: "DockerClient", container: str) -> None:
+def start(client: "DockerClient", container: str, network: str) -> None:
     """Start a container; one that runs or has ended already is left alone by the engine.
 
     A step whose server died before it could join its network stays as created: its server's end is told instead.
@@ -89,34 +92,48 @@ def start(client: "DockerClient", container: str) -> None:
 
     try:
         client.api.start(container)
-    except APIError as error:
-        if "cannot join network of a non running container" not in str(error.explanation):
+    except APIError:
+        server = network.removeprefix("container:")
+        if server == network or client.api.inspect_container(server)["State"]["Running"]:
             raise
 
 
 def stop_all(client: "DockerClient", entries: Collection[Mapping[str, Any]], grace: int) -> None:
-    """Stop containers all at once (TERM, after `grace` seconds KILL); those that do not run or are gone are fine."""
+    """Stop containers all at once (TERM, after `grace` seconds KILL); those that do not run or are gone are fine.
+
+    Servers have nothing to bring to an end, and many ignore TERM when they are a container's first process.
+    """
     from docker.errors import APIError  # noqa: PLC0415
 
     def one(entry: Mapping[str, Any]) -> None:
-        with suppressed(APIError, "No such container"):
+        with suppressed(APIError, "no such container"):
             if entry.get("State") in {"running", "paused", "restarting"}:
-                client.api.stop(entry["Id"], timeout=grace)
+                client.api.stop(entry["Id"], timeout=SERVER_GRACE if is_server(entry) else grace)
 
     with ThreadPoolExecutor(max(1, min(len(entries), STOPPERS))) as pool:
         list(pool.map(one, entries))
 
 
 def remove_all(client: "DockerClient", entries: Collection[Mapping[str, Any]]) -> None:
-    """Remove containers and their anonymous volumes; those that are gone are fine."""
+    """Remove containers and their anonymous volumes; those that are gone are fine.
+
+    Servers go last: Podman keeps a container whose network others share.
+    """
     from docker.errors import APIError  # noqa: PLC0415
 
     def one(entry: Mapping[str, Any]) -> None:
-        with suppressed(APIError, "No such container", "already in progress"):
+        with suppressed(APIError, "no such container", "already in progress"):
             client.api.remove_container(entry["Id"], force=True, v=True)
 
+    servers = [entry for entry in entries if is_server(entry)]
     with ThreadPoolExecutor(WORKERS) as pool:
-        list(pool.map(one, entries))
+        list(pool.map(one, [entry for entry in entries if entry not in servers]))
+        list(pool.map(one, servers))
+
+
+def is_server(entry: Mapping[str, Any]) -> bool:
+    """Whether a container is the server of its job."""
+    return bool(entry["Labels"].get(STEP_LABEL) == SERVER)
 
 
 def inspect(client: "DockerClient", entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -154,11 +171,11 @@ def hand_over(client: "DockerClient", image: str, folder: Path, owner: str) -> N
 
 @contextmanager
 def suppressed(kind: type[Exception], *words: str) -> Iterator[None]:
-    """Let errors pass that say one of these things."""
+    """Let errors pass that say one of these things, in small letters; engines differ in theirs."""
     try:
         yield
     except kind as error:
-        if not any(each in str(error) for each in words):
+        if not any(each in str(error).lower() for each in words):
             raise
 
 
@@ -177,7 +194,7 @@ def create_all(
     def one(request: ContainerRequest) -> None:
         container = create(client, request, digests[request.image], variables[request.step])
         provide(container, request.step)
-        start(client, container)
+        start(client, container, request.network)
 
     ordered = sorted(requests, key=lambda request: request.network.startswith("container:"))
     first = [request for request in ordered if any(each.network == f"container:{request.name}" for each in ordered)]

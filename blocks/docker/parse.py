@@ -89,7 +89,8 @@ def server_status(end: Stage | None, log_tail: str, *, released: bool, there: bo
 
 def blame(status: StepStatus, end: Stage, server: ServerStatus) -> StepStatus:
     """A step whose server ended under it: lost with it, or failed because of it; one that ended before it stays."""
-    if status.state is JobState.COMPLETED or (status.ended and end.time and status.ended < end.time):
+    before = status.ended and end.time and status.ended < end.time
+    if before or status.state in {JobState.COMPLETED, JobState.CANCELLED}:
         return status
     if server.message.startswith(LOST) and status.state.final:
         return StepStatus(JobState.FAILED, None, server.message, status.started, status.ended)
