@@ -7,14 +7,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import command_line, overhead, start
+from benchmarks import command_line, overhead, slurm, start
 from benchmarks.command_line import PROCTOR
 from benchmarks.table import show
 
 
 def main() -> int:
     """Measure the command line, then orchestration on a stack of our own."""
-    fine = [show("Command line", command_line.measure())]
+    fine = [show("Command line", command_line.measure()), show("Slurm", slurm.measure())]
     with tempfile.TemporaryDirectory() as home:
         os.environ["PROCTOR_HOME"] = home
         try:

@@ -33,9 +33,9 @@ class Machine:
         return {**own, "PROCTOR_HOME": str(self.home), "HOME": str(self.work), "COLUMNS": "200", **variables}
 
     def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-        """A command that goes on while the test does."""
+        """A command that goes on while the test does; it hears Ctrl-C also where the tests themselves run in the background."""
         return subprocess.Popen(
-            [PROCTOR, *arguments],
+            ["env", "--default-signal=INT", PROCTOR, *arguments],
             env=self.environment(**variables),
             cwd=self.work,
             text=True,

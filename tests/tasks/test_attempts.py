@@ -5,8 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from proctor.blocks.job import Container, JobHandle, JobSpec, Step
-from proctor.tasks.attempts import attempt_of, family, intended, latest
+from proctor.configs.execution_schema import ProcessExecution, SlurmExecution
+from proctor.tasks.attempts import attempt_of, family, intended, latest, may_try_again
 from proctor.tasks.engine_lock import engine_lock
 from proctor.tasks.gate import StartGate
 from proctor.tasks.verdict import Outcome, verdict
@@ -31,6 +34,23 @@ def test_the_newest_attempt_counts_with_its_own_steps() -> None:
     assert intended(newest, "process") == known[2]
     assert latest(JOB, []) == JOB
     assert latest(JOB, [JobHandle("process", "proctor-075e7823-f19de2-1-2", "075e7823", "/results", ("a.0",))]) == JOB
+
+
+@pytest.mark.parametrize(
+    ("attempt", "words", "again"),
+    [
+        (1, "lost: preempted by another job", True),
+        (2, "lost: preempted by another job", True),
+        (3, "lost: preempted by another job", False),
+        (3, "lost: the walltime was over", True),
+        (9, "lost: the walltime was over", True),
+        (10, "lost: the walltime was over", False),
+    ],
+)
+def test_the_walltime_may_be_over_as_often_as_max_walltime_allows(attempt: int, words: str, again: bool) -> None:
+    execution = SlurmExecution(walltime=3600, max_walltime=36000, max_attempts=3)
+    assert may_try_again(execution, attempt, words) is again
+    assert may_try_again(ProcessExecution(max_attempts=3), attempt, words) is (attempt < 3)
 
 
 def test_names_say_their_attempt() -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -353,6 +354,15 @@ def test_logs_survive_a_cut_connection(setup: SlurmSetup, proxy: WanProxy, tmp_p
 # results
 
 
+def patiently(act: Callable[[], Path]) -> Path:
+    """Ask again while the proxy still resets connections of the cut."""
+    for _ in range(20):
+        with suppress(TransientError):
+            return act()
+        time.sleep(0.2)
+    return act()
+
+
 def test_a_fetch_that_breaks_off_is_taken_up_again(setup: SlurmSetup, proxy: WanProxy, tmp_path: Path) -> None:
     script = "[(out / ('f%d' % i)).write_bytes(os.urandom(200_000)) for i in range(10)]; (out / 'cache').mkdir(); (out / 'cache' / 'big').write_bytes(b'x' * 100_000)"
     backend = through(proxy, tmp_path)
@@ -365,7 +375,7 @@ def test_a_fetch_that_breaks_off_is_taken_up_again(setup: SlurmSetup, proxy: Wan
     assert 0 < len(here) < 10
     proxy.cut_down = None
     before = proxy.down
-    folder = backend.fetch(handle, "a.0", tmp_path / "home")
+    folder = patiently(lambda: backend.fetch(handle, "a.0", tmp_path / "home"))
     assert proxy.down - before < 1_900_000, "what was here is not sent again"
     for index in range(10):
         assert (folder / f"f{index}").read_bytes() == (setup.folder / "a.0" / f"f{index}").read_bytes()
