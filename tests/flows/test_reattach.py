@@ -139,10 +139,13 @@ def kill_at(name: str, stack: Stack, output: Path, place: dict[str, Any], settin
     return ", ".join([*wrong, *leftovers(run)])
 
 
-def test_kill_the_engine_at_every_boundary(stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]) -> None:
-    settings = config(tmp_path, endpoint, place)
+@pytest.mark.timeout(1200)
+def test_kill_the_engine_at_every_boundary(
+    stack: Stack, tmp_path: Path, endpoint: str, processes_only: dict[str, Any]
+) -> None:
+    settings = config(tmp_path, endpoint, processes_only)
     with ThreadPoolExecutor(5) as pool:
-        done = pool.map(lambda name: kill_at(name, stack, tmp_path, place, settings), BOUNDARIES)
+        done = pool.map(lambda name: kill_at(name, stack, tmp_path, processes_only, settings), BOUNDARIES)
         found = dict(zip(BOUNDARIES, done, strict=True))
     assert not {name: wrong for name, wrong in found.items() if wrong}
 
@@ -249,7 +252,8 @@ def test_cancelling_one_benchmark_ends_it_alone(
     stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]
 ) -> None:
     run = begin(stack, tmp_path, endpoint, place)
-    alpha = next(each for each in run.benchmarks() if each["name"] == "fake.alpha")
+    alpha = wait_for(lambda: next((each for each in run.benchmarks() if each["name"] == "fake.alpha"), None))
+    assert alpha
     run.cancel(alpha["id"])
     wait_for(lambda: run.states()["alpha"] == "Cancelled", 30)
     go(run)
