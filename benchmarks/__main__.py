@@ -19,7 +19,7 @@ def main() -> int:
         os.environ["PROCTOR_HOME"] = home
         try:
             subprocess.run([PROCTOR, "up"], check=True)
-            api_url = json.loads((Path(home) / "stack.json").read_text())["api_url"]
+            api_url = json.loads((Path(home) / "server.json").read_text())["url"]
             fine.append(show("Orchestration", overhead.measure(api_url)))
             fine.append(show("Start", start.measure()))
         finally:
