@@ -1,4 +1,4 @@
-"""What orchestration costs: 20 containers that do nothing, through `evaluate` and through bare `docker run`."""
+"""What orchestration costs: 20 benchmarks that do nothing, through `evaluate` and through bare `docker run`."""
 
 import json
 import os
@@ -7,12 +7,13 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 from benchmarks.counting_proxy import CountingProxy
 from benchmarks.table import Row
-from tests.engine import fake_harness_image
+from tests.engine import fake_harness_image, require_image
 from tests.fake_harness import fake_harness
 
 COUNT = 20
@@ -25,11 +26,37 @@ asyncio.run(evaluate(EvaluationConfig.model_validate(json.load(sys.stdin)), retu
 """
 
 
-def config(folder: Path, image: str, endpoint: str, count: int, parallel: int) -> dict[str, object]:
-    """An evaluation of benchmarks that do nothing."""
-    names = [f"fake.noop_{index}" for index in range(count)]
-    settings: dict[str, object] = {"config": {"params": {"extra": {}}}}
-    tasks = [{"name": name, "container": image, "nemo_evaluator_config": settings} for name in names]
+@dataclass(frozen=True)
+class Subject:
+    """A benchmark that does nothing: the harness's start and end are all it costs."""
+
+    what: str
+    name: str
+    type: str
+    """What its harness calls it."""
+    image: str
+    bound: float | None
+    """At most this ratio of `evaluate` to a loop of `docker run`."""
+
+    @classmethod
+    def all(cls) -> list["Subject"]:
+        """The real command line of NeMo Evaluator, and a script in its place that ends at once."""
+        return [
+            cls("no-op benchmarks", "primer.primer_noop", "primer_noop", require_image("proctor-test/eval:1"), 1.25),
+            cls("scripts that end at once", "fake.noop", "fake", fake_harness_image(), None),
+        ]
+
+
+def config(folder: Path, subject: Subject, endpoint: str, count: int, parallel: int) -> dict[str, object]:
+    """An evaluation of this benchmark, so many times."""
+    tasks = [
+        {
+            "name": subject.name,
+            "container": subject.image,
+            "nemo_evaluator_config": {"config": {"params": {"extra": {"index": index}}}},
+        }
+        for index in range(count)
+    ]
     return {
         "execution": {"type": "local", "output_dir": str(folder), "max_parallel": parallel, "network": "host"},
         "target": {"api_endpoint": {"url": endpoint, "model_id": "none"}},
@@ -44,15 +71,18 @@ def answering_endpoint() -> str:
     return f"http://127.0.0.1:{server.server_port}/v1/chat/completions"
 
 
-def bare_loop(image: str, folder: Path, parallel: int) -> float:
+def bare_loop(subject: Subject, endpoint: str, folder: Path, parallel: int) -> float:
     """Wall seconds of `docker run` for each container, `parallel` at a time through xargs."""
-    document = {"config": {"type": "fake", "output_dir": "/results", "params": {"extra": {}}}}
+    document = {
+        "config": {"type": subject.type, "output_dir": "/results", "params": {"extra": {}}},
+        "target": {"api_endpoint": {"url": endpoint, "model_id": "none", "type": "chat"}},
+    }
     for index in range(COUNT):
         (folder / str(index)).mkdir(parents=True)
         (folder / str(index) / "run.json").write_text(json.dumps(document))
     command = (
-        f"seq 0 {COUNT - 1} | xargs -P {parallel} -I@ docker run --rm --network host -v {folder}/@:/results {image} "
-        "nemo-evaluator run_eval --run_config /results/run.json"
+        f"seq 0 {COUNT - 1} | xargs -P {parallel} -I@ sh -c 'docker run --rm --network host -e ADAPTER_PORT=$((4000 + @)) "
+        f"-v {folder}/@:/results {subject.image} nemo-evaluator run_eval --run_config /results/run.json'"
     )
     started = time.monotonic()
     subprocess.run(["sh", "-c", command], check=True, capture_output=True)
@@ -84,22 +114,18 @@ def newest_run_seconds(api_url: str) -> float:
 
 def measure(api_url: str) -> list[Row]:
     """The rows of this table; the two sides of a ratio are measured one right after the other."""
-    image = fake_harness_image()
     endpoint = answering_endpoint()
     rows = []
-    requests = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for label, parallel in (("one at a time", 1), (f"{PARALLEL} at a time", PARALLEL)):
-            bare = min(bare_loop(image, folder / f"bare-{parallel}-{again}", parallel) for again in range(2))
-            found = [
-                through_evaluate(api_url, config(folder / "ours", image, endpoint, COUNT, parallel)) for _ in range(2)
-            ]
-            ours, requests[COUNT] = min(found)
-            rows.append(Row(f"{COUNT} containers {label}: docker run", bare, None, "s"))
-            rows.append(Row(f"{COUNT} containers {label}: evaluate", ours, None, "s"))
-            rows.append(Row("  ratio", ours / bare, 1.25, ""))
-        _, requests[1] = through_evaluate(api_url, config(folder / "ours", image, endpoint, 1, 1))
-    rows.append(Row("API requests of an evaluation with 1 benchmark", requests[1], None, ""))
-    rows.append(Row("API requests for each further benchmark", (requests[COUNT] - requests[1]) / (COUNT - 1), None, ""))
+        for subject in Subject.all():
+            for label, parallel in (("one at a time", 1), (f"{PARALLEL} at a time", PARALLEL)):
+                bare = bare_loop(subject, endpoint, folder / f"bare-{subject.type}-{parallel}", parallel)
+                ours, requests = through_evaluate(api_url, config(folder / "ours", subject, endpoint, COUNT, parallel))
+                rows.append(Row(f"{COUNT} {subject.what}, {label}: docker run", bare, None, "s"))
+                rows.append(Row(f"{COUNT} {subject.what}, {label}: evaluate", ours, None, "s"))
+                rows.append(Row("  ratio", ours / bare, subject.bound, ""))
+        _, alone = through_evaluate(api_url, config(folder / "ours", Subject.all()[-1], endpoint, 1, 1))
+    rows.append(Row("API requests of an evaluation with 1 benchmark", alone, None, ""))
+    rows.append(Row("API requests for each further benchmark", (requests - alone) / (COUNT - 1), None, ""))
     return rows

@@ -3,30 +3,22 @@
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, tags
+from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
 from proctor.blocks.job import JobState, Step
-from proctor.configs import records
+from proctor.tasks.children import BenchmarkRuns
 from proctor.tasks.jobs import UNAVAILABLE, fetch, run
-from proctor.tasks.records import EvaluationRun, api
+from proctor.tasks.records import EvaluationRun
 from proctor.tasks.scoring import parse
 from proctor.tasks.states import end_of
 from proctor.tasks.verdict import Ending, Outcome
-from proctor.tasks.watch import Watcher
 
 
-@flow(
-    name="benchmark",
-    flow_run_name="{name}",
-    persist_result=True,
-    result_serializer="json",
-    validate_parameters=False,
-)
+@flow(name="benchmark", validate_parameters=False)
 async def benchmark(evaluation: str, name: str, step: str, output_dir: str) -> State[Any]:
     """One benchmark of an evaluation: wait for its run to end, fetch what it left, parse the scores."""
-    Watcher.of(evaluation).gate.leave(step)
     ended = await end_of(run(evaluation, step, return_state=True))
     if not ended.is_completed():
         return Failed(name=ended.name, message=ended.message)
@@ -38,23 +30,22 @@ async def benchmark(evaluation: str, name: str, step: str, output_dir: str) -> S
     parsed = await end_of(parse(evaluation, step, return_state=True))
     if not parsed.is_completed():
         return Failed(message=f"{name} ran, but has no scores: {parsed.message}")
-    scores = await parsed.aresult()
-    return Completed(message=scores, data=scores)
+    return Completed(message=await parsed.aresult())
 
 
-async def run_benchmark(started: EvaluationRun, step: Step, output_dir: Path, watcher: Watcher) -> Outcome:
-    """The subflow of one benchmark, begun when the gate lets it; what it ends in is a value, never an exception."""
-    await watcher.gate.enter(step.name)
-    try:
-        with tags(records.benchmark_tag(step.benchmark)):
-            call = benchmark(started.id, step.benchmark, step.name, str(output_dir), return_state=True)
-            state = await end_of(call)
-    finally:
-        watcher.gate.leave(step.name)
-    if state.is_cancelling() and state.state_details.flow_run_id:
-        over: State[Any] = Cancelled(message="it had ended when it was cancelled")
-        await api().set_flow_run_state(state.state_details.flow_run_id, over, force=True)
-        return Outcome(step.benchmark, "cancelled")
+async def run_benchmark(started: EvaluationRun, step: Step, output_dir: Path, runs: BenchmarkRuns) -> Outcome:
+    """The run of one benchmark, as a subflow of its evaluation's; what it ends in is a value, never an exception."""
+    parameters = {
+        "evaluation": started.id,
+        "name": step.benchmark,
+        "step": step.name,
+        "output_dir": str(output_dir),
+    }
+    flow_run = await runs.begin(step, parameters)
+    state = flow_run.state
+    if state is None or not state.is_completed():
+        with runs.inside(flow_run):
+            state = await runs.end(flow_run, await benchmark.fn(**parameters))
     return Outcome(step.benchmark, ending(state), state.message or "")
 
 

@@ -17,6 +17,7 @@ from proctor.configs import records
 from proctor.configs.host_env import current_evaluation, forget
 from proctor.configs.schema import EvaluationConfig
 from proctor.flows.supervise import follow_all, submit_all
+from proctor.tasks.api import prompt_api
 from proctor.tasks.engine_lock import engine_lock
 from proctor.tasks.export import export
 from proctor.tasks.jobs import UNAVAILABLE
@@ -43,6 +44,12 @@ async def evaluate(config: EvaluationConfig) -> State[Any]:
 
     Started again after a crash, it goes on where it was: finished benchmarks are kept, running ones adopted.
     """
+    async with prompt_api():
+        return await drive(config)
+
+
+async def drive(config: EvaluationConfig) -> State[Any]:
+    """The evaluation of this run, once no other engine drives it; the answer is the final state."""
     started = await this_run()
     output_dir = folder_of(config, started)
     async with engine_lock(output_dir) as waited:

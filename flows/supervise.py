@@ -5,14 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from prefect import tags
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
 from proctor.blocks.job import JobHandle, JobSpec
-from proctor.configs import records
-from proctor.flows.benchmark import run_benchmark
+from proctor.flows.benchmark import benchmark, run_benchmark
 from proctor.tasks.attempts import attempt_of, family, intended, latest, may_try_again
 from proctor.tasks.cancellation import listen
+from proctor.tasks.children import BenchmarkRuns
 from proctor.tasks.jobs import PartlyRefusedError, deploy, release, submit
 from proctor.tasks.plan import remaining
 from proctor.tasks.publish import publish_progress
@@ -96,16 +93,14 @@ async def restart(started: EvaluationRun, watcher: Watcher, handle: JobHandle, s
 
 
 async def run_all(started: EvaluationRun, watcher: Watcher, later: list[JobSpec]) -> list[Outcome]:
-    """A subflow for each benchmark, all at once; each job is released when its benchmarks are in."""
-    running: dict[str, asyncio.Task[Outcome]] = {}
-    with (
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-        tags(records.BENCHMARK_TAG, records.evaluation_tag(started.id)),
-    ):
-        for job in watcher.plan.jobs:
-            for step in job.steps:
-                coroutine = run_benchmark(started, step, Path(watcher.plan.folder), watcher)
-                running[step.name] = asyncio.create_task(coroutine)
+    """A subflow run for each benchmark, all at once; each job is released when its benchmarks are in."""
+    runs = await BenchmarkRuns.of(started, benchmark)
+    folder = Path(watcher.plan.folder)
+    running = {
+        step.name: asyncio.create_task(run_benchmark(started, step, folder, runs))
+        for job in watcher.plan.jobs
+        for step in job.steps
+    }
     await asyncio.gather(*(see_through(started, job, running, watcher, later) for job in watcher.plan.jobs))
     return [each.result() for each in running.values()]
 

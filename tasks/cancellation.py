@@ -9,7 +9,8 @@ from prefect.logging import get_run_logger
 
 from proctor.blocks.errors import BackendError
 from proctor.configs import records
-from proctor.tasks.records import EvaluationRun, api
+from proctor.tasks.api import api
+from proctor.tasks.records import EvaluationRun
 from proctor.tasks.watch import Watcher
 
 LISTEN_SECONDS = 2.0

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.context import FlowRunContext
 
 from proctor.blocks.job import JobHandle
 from proctor.configs import records
 from proctor.configs.schema import EvaluationConfig
+from proctor.tasks.api import api
 from proctor.tasks.engine_lock import engine_name
 from proctor.tasks.progress import Row
 
@@ -36,13 +36,6 @@ class EvaluationRun:
     def id(self) -> str:
         """The 8 hex digits of the evaluation."""
         return records.evaluation_id(self.flow_run_id)
-
-
-def api() -> PrefectClient:
-    """The client of the flow run that is going on, so that everything shares one connection pool."""
-    context = FlowRunContext.get()
-    client = context.client if context else None
-    return client if isinstance(client, PrefectClient) else get_client()
 
 
 async def this_run(*, fresh: bool = False) -> EvaluationRun:

@@ -14,7 +14,6 @@ from proctor.blocks.job import JobHandle, JobSpec, JobState, ServerStatus, StepS
 from proctor.configs.execution_schema import BaseExecution
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.attempts import family
-from proctor.tasks.gate import StartGate
 from proctor.tasks.plan import Plan
 from proctor.tasks.sight import Sight, first_sight, interval, look, lost, out_of_sight, stalled
 
@@ -31,8 +30,6 @@ class Watcher:
         self.backend = backend
         self.config = config
         self.plan = plan
-        self.gate = StartGate()
-        """Through it the benchmarks' flow runs come into being."""
         self.cancelled = False
         """Whether the evaluation itself is being cancelled, so that nothing more may be submitted."""
         self.trouble = ""

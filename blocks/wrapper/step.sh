@@ -10,15 +10,37 @@ unfinished() {
   done <"$ORDER"
 }
 
+# wait_for_turn: who is next looks often, at first; who has many before it seldom.
 wait_for_turn() {
   unfinished
   [ "$left" -lt "$MAX" ] || stage waiting "$JOB waits for its turn"
+  looked=0
   while [ "$left" -ge "$MAX" ]; do
     ahead=$((left - MAX))
-    if [ "$ahead" -eq 0 ]; then pause 0.1; elif [ "$ahead" -lt 5 ]; then pause 0.5; else pause 2; fi
+    [ "$ahead" -ge "$MAX" ] || look_ahead
+    if [ "$ahead" -ge 10 ]; then
+      pause 2
+    elif [ "$ahead" -ge "$MAX" ]; then
+      pause 0.5
+    elif [ "$looked" -lt 100 ]; then
+      pause 0.05
+    else
+      pause 0.3
+    fi
+    looked=$((looked + 1))
     unfinished
   done
 }
+
+# look_ahead: whoever comes next asks once whether the endpoint is there, so that its turn begins at once.
+look_ahead() {
+  [ -z "$ASKED" ] && [ -n "$MODELS_URL" ] || return 0
+  ASKED=$(date +%s)
+  ! probes_pass || ANSWERED=$ASKED
+}
+
+# ready: the endpoint has answered within the last half minute.
+ready() { [ -n "$ANSWERED" ] && [ "$(date +%s)" -lt "$((ANSWERED + 30))" ]; }
 
 PROBE='
 import sys, urllib.error, urllib.request
@@ -40,7 +62,7 @@ probe() {
     STATUS=$(curl -sS -m 10 -o "$OUT/.probe" -w '%{http_code}' "$1" 2>"$OUT/.probe.err") ||
       STATUS="000 $(head -n 1 "$OUT/.probe.err")"
   elif command -v python3 >/dev/null 2>&1; then
-    STATUS=$(python3 -c "$PROBE" "$1" "$OUT/.probe")
+    STATUS=$(python3 -I -S -c "$PROBE" "$1" "$OUT/.probe")
   elif command -v wget >/dev/null 2>&1; then
     STATUS=$(wget -S -T 10 -O "$OUT/.probe" "$1" 2>&1 | sed -n 's|^ *HTTP/[0-9.]* \([0-9]*\).*|\1|p' | tail -n 1)
     [ -n "$STATUS" ] || STATUS='000 wget got no answer'
@@ -125,8 +147,9 @@ export NO_PROXY no_proxy
 claim
 rm -f "$OUT/results.yml" "$OUT/.nemo_evaluator_interrupted" "$OUT/.nemo_evaluator_server_error" "$OUT/server-models.json"
 stage pre-start "$JOB"
+ASKED='' ANSWERED=''
 wait_for_turn
-[ -z "$MODELS_URL" ] || if [ -n "$HEALTH_URL" ]; then until_ready server; else until_ready endpoint; fi
+[ -z "$MODELS_URL" ] || ready || if [ -n "$HEALTH_URL" ]; then until_ready server; else until_ready endpoint; fi
 own_adapter_port
 stage running "$JOB"
 "$SHELL_PATH" -c "$COMMAND" &

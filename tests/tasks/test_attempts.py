@@ -11,7 +11,6 @@ from proctor.blocks.job import Container, JobHandle, JobSpec, Step
 from proctor.configs.execution_schema import ProcessExecution, SlurmExecution
 from proctor.tasks.attempts import attempt_of, family, intended, latest, may_try_again
 from proctor.tasks.engine_lock import engine_lock
-from proctor.tasks.gate import StartGate
 from proctor.tasks.verdict import Outcome, verdict
 
 JOB = JobSpec(
@@ -66,24 +65,6 @@ def test_the_verdict_lists_what_has_no_scores() -> None:
     assert verdict([good, Outcome("h.b", "unavailable", "gone")]).name == "Unavailable"
     assert verdict([good], cancelled=True).type == "CANCELLED"
     assert verdict([good], trouble="the disk is full").type == "FAILED"
-
-
-def test_the_gate_lets_one_in_after_the_other() -> None:
-    async def story() -> list[str]:
-        gate, order = StartGate(), []
-
-        async def one(name: str) -> None:
-            await gate.enter(name)
-            order.append(f"{name} in")
-            await asyncio.sleep(0.01)
-            order.append(f"{name} out")
-            gate.leave(name)
-            gate.leave(name)
-
-        await asyncio.gather(one("a"), one("b"), one("c"))
-        return order
-
-    assert asyncio.run(story()) == ["a in", "a out", "b in", "b out", "c in", "c out"]
 
 
 HOLDER = """

@@ -1,0 +1,58 @@
+"""The client of Prefect's API that an evaluation writes with."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+
+import httpx
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.context import FlowRunContext
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES
+
+QUICK = (0.03, 0.1, 0.3, 0.6, 1.0, 2.0, 4.0)
+SLOW = (10.0, 20.0, 30.0)
+"""Seconds until a request is sent again that SQLite had no time for: as many quick ones as the client's tries allow
+(`PREFECT_CLIENT_MAX_RETRIES`) before the slow ones."""
+
+TRIES = "proctor.tries"
+"""Where a request carries how often it has been sent."""
+
+_client: ContextVar[PrefectClient] = ContextVar("proctor_api_client")
+
+
+def api() -> PrefectClient:
+    """The client of the evaluation that is going on, so that everything shares one connection pool."""
+    if ours := _client.get(None):
+        return ours
+    context = FlowRunContext.get()
+    client = context.client if context else None
+    return client if isinstance(client, PrefectClient) else get_client()
+
+
+@asynccontextmanager
+async def prompt_api() -> AsyncIterator[None]:
+    """Inside the block `api` asks a busy server again within milliseconds, where Prefect's client would wait 2 s.
+
+    SQLite refuses a writer whose snapshot is not the newest at once, and the server then answers 503 without a
+    `Retry-After` (`prefect.server.api.server.custom_internal_exception_handler`); we add the one that fits.
+    """
+    async with get_client(httpx_settings={"event_hooks": {"response": [_say_when]}}) as client:
+        token = _client.set(client)
+        try:
+            yield
+        finally:
+            _client.reset(token)
+
+
+async def _say_when(response: httpx.Response) -> None:
+    if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+        return
+    tries = response.request.extensions.get(TRIES, 0)
+    response.request.extensions[TRIES] = tries + 1
+    response.headers.setdefault("Retry-After", str(pause_after(tries, PREFECT_CLIENT_MAX_RETRIES.value())))
+
+
+def pause_after(tries: int, allowed: int) -> float:
+    """Seconds to wait after that many tries, of as many as are allowed."""
+    pauses = (*QUICK[: max(0, allowed - len(SLOW))], *SLOW)
+    return pauses[min(tries, len(pauses) - 1)]
