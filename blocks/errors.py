@@ -7,6 +7,7 @@
       BackendUnavailableError  out of patience; the jobs are left alone and can be resumed
     JobFailedError             the user's job failed; the plumbing is fine
     ResultError                a job ended, but its results are missing or malformed
+    ExportError                a destination did not take the scores; they are safe where they are
 
 Every error pickles, and none carries a request, a header or a secret.
 """
@@ -18,6 +19,7 @@ __all__ = [
     "BackendError",
     "BackendUnavailableError",
     "ConfigError",
+    "ExportError",
     "JobFailedError",
     "RejectedError",
     "ResultError",
@@ -59,3 +61,16 @@ class JobFailedError(Exception):
 
 class ResultError(Exception):
     """The output of a benchmark is missing, partial or malformed; what was fetched stays where it is."""
+
+
+class ExportError(Exception):
+    """A destination did not take the scores of an evaluation, which are safe where they are."""
+
+    def __init__(self, message: str, again: bool = True) -> None:
+        super().__init__(message, again)
+        self.message = message
+        self.again = again
+        """Whether trying again may help."""
+
+    def __str__(self) -> str:
+        return self.message

@@ -1,7 +1,7 @@
 """`proctor info ID`: everything that is recorded about an evaluation."""
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -10,6 +10,7 @@ from proctor.cli.evaluations import FlowRun, find
 from proctor.cli.scores import export_folder
 from proctor.cli.words import duration, local
 from proctor.configs import records
+from proctor.configs.export_schema import Destination
 
 
 @click.command()
@@ -51,6 +52,7 @@ def lines(api: PrefectApi, run: FlowRun) -> list[tuple[str, str]]:
         ),
         ("output", run.folder),
         ("export", str(export_folder(run)) if run.folder else ""),
+        *(("exported", f"{each['where']} ({each['exported']})") for each in receipts(api, run)),
         ("flow run", run.flow_run_id),
         ("ui", ui_url(api.address.url, run.flow_run_id)),
     ]
@@ -65,5 +67,13 @@ def document(api: PrefectApi, run: FlowRun) -> dict[str, Any]:
         "labels": dict(run.labels),
         "jobs": [handle.to_json() for handle in run.handles],
         "config": run.parameters.get("config"),
+        "exports": receipts(api, run),
         "ui": ui_url(api.address.url, run.flow_run_id),
     }
+
+
+def receipts(api: PrefectApi, run: FlowRun) -> list[dict[str, Any]]:
+    """The newest receipt of every destination that has its scores."""
+    keys = [records.export_key(each, run.id) for each in get_args(Destination)]
+    found = api.post("/artifacts/latest/filter", artifacts={"key": {"any_": keys}}, limit=len(keys))
+    return [row for artifact in found or [] for row in json.loads(artifact["data"])]

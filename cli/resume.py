@@ -11,7 +11,7 @@ from proctor.cli.errors import CommandError
 from proctor.cli.evaluations import FlowRun, find
 from proctor.cli.scores import show_end
 from proctor.cli.start import let_go
-from proctor.cli.variables import values
+from proctor.cli.variables import export_values, values
 from proctor.cli.watch import follow
 from proctor.configs.host_env import hand_over
 from proctor.configs.schema import EvaluationConfig
@@ -39,4 +39,5 @@ def resume(evaluation: str, *, detach: bool) -> None:
 def variables(run: FlowRun) -> dict[str, str]:
     """The variables of this shell that it needs. Raises ConfigError for one that is not set."""
     config = EvaluationConfig.model_validate(run.parameters["config"])
-    return values(plan(config, run.id, run.created or datetime.now(UTC)).jobs, os.environ)
+    planned = plan(config, run.id, run.created or datetime.now(UTC))
+    return values(planned.jobs, os.environ) | export_values(config.export, os.environ)

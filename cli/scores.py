@@ -10,6 +10,7 @@ from proctor.cli.artifacts import results
 from proctor.cli.evaluations import FlowRun
 from proctor.cli.tables import show
 from proctor.cli.words import duration, number
+from proctor.configs import records
 
 if TYPE_CHECKING:
     from proctor.tasks.results import EvaluationResult
@@ -29,6 +30,8 @@ def show_end(api: PrefectApi, run: FlowRun) -> int:
     for line in where(api, run):
         click.echo(line)
     if run.type == "COMPLETED":
+        if records.NOT_EXPORTED in run.message:
+            click.echo(f"proctor: {run.message}; again: proctor export {run.id} --dest ...", err=True)
         return 0
     click.echo(f"proctor: evaluation {run.id}: {run.state}: {run.message}", err=True)
     return 1

@@ -11,7 +11,7 @@ from proctor.cli.address import here
 from proctor.cli.api import PrefectApi
 from proctor.cli.errors import CommandError
 from proctor.cli.evaluations import FlowRun, read
-from proctor.cli.variables import values
+from proctor.cli.variables import export_values, values
 from proctor.configs import records
 from proctor.configs.host_env import forget, hand_over
 from proctor.configs.schema import EvaluationConfig
@@ -29,7 +29,7 @@ def start(config: EvaluationConfig, say: Say) -> tuple[PrefectApi, FlowRun]:
     planned = plan(config, SAMPLE_ID, datetime.now(UTC))
     address = here()
     shared = address is None or address.on_this_machine
-    handed = values(planned.jobs, os.environ) if shared else {}
+    handed = values(planned.jobs, os.environ) | export_values(config.export, os.environ) if shared else {}
     found = stack.ensure(say)
     api = PrefectApi(found.address)
     if not found.own and (missing := workers.nobody(api)):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from proctor.blocks.job import JobSpec
 from proctor.configs.errors import ConfigError
+from proctor.configs.export_schema import ENVIRONMENT, Export
 from proctor.configs.host_env import host_value
 
 
@@ -26,3 +27,9 @@ def values(jobs: Iterable[JobSpec], environment: Mapping[str, str]) -> dict[str,
     for name in unset(wanted, environment):
         raise ConfigError(f"the environment variable {name} is not set, and this config needs it (host:{name})")
     return {name: environment[name] for name in sorted(host_variables(wanted))}
+
+
+def export_values(export: Export, environment: Mapping[str, str]) -> dict[str, str]:
+    """Those of the variables that the libraries of its destinations read which are set."""
+    names = (name for destination in export.destinations for name in ENVIRONMENT.get(destination, ()))
+    return {name: environment[name] for name in names if name in environment}

@@ -70,6 +70,15 @@ def results_key(evaluation: str) -> str:
     return f"results-{evaluation}"
 
 
+NOT_EXPORTED = "not exported to"
+"""Begins, in the message of an evaluation's final state, what is said about a destination without the scores."""
+
+
+def export_key(destination: str, evaluation: str) -> str:
+    """Artifact (table of one row): the receipt of a destination that has the scores."""
+    return f"export-{destination}-{evaluation}"
+
+
 def artifact_key(text: str) -> str:
     """Any text as an artifact key."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"

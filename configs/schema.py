@@ -10,6 +10,7 @@ from pydantic import Field
 
 from proctor.configs.deployment_schema import Deployment, NoDeployment
 from proctor.configs.execution_schema import Execution, LocalExecution
+from proctor.configs.export_schema import Export
 from proctor.configs.fields import EnvMap, Seconds, Section
 
 EndpointType = Literal["chat", "completions", "completions_logprob", "embedding", "vlm"]
@@ -76,20 +77,6 @@ class Evaluation(Section):
     trust_pre_cmd: bool = Field(False, description="Run pre_cmd and post_cmd: they are code from this config.")
     trust_unlisted: bool = Field(False, description="Run benchmarks and containers that mapping.toml does not list.")
     mapping: str | None = Field(None, description="A mapping.toml of your own; its entries come before ours.")
-
-
-class LocalExport(Section):
-    """Files written beside the results."""
-
-    format: list[Literal["json", "csv", "html"]] = Field(["json", "csv", "html"], description="Which files.")
-    output_dir: str | None = Field(None, description="Default: the folder of the evaluation.")
-
-
-class Export(Section):
-    """Where the scores go."""
-
-    destinations: list[Literal["local"]] = Field(["local"], description="Where to export when the evaluation ends.")
-    local: LocalExport = Field(default_factory=LocalExport)
 
 
 class EvaluationConfig(Section):

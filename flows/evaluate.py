@@ -16,10 +16,10 @@ from proctor.blocks.registry import make_backend
 from proctor.configs import records
 from proctor.configs.host_env import current_evaluation, forget
 from proctor.configs.schema import EvaluationConfig
+from proctor.flows.exports import export_all
 from proctor.flows.supervise import follow_all, submit_all
 from proctor.tasks.api import prompt_api
 from proctor.tasks.engine_lock import engine_lock
-from proctor.tasks.export import export
 from proctor.tasks.jobs import UNAVAILABLE
 from proctor.tasks.plan import Plan
 from proctor.tasks.planning import folder_of, plan
@@ -79,9 +79,8 @@ async def measure(started: EvaluationRun, config: EvaluationConfig, output_dir: 
     async with Watcher.watching(make_backend(config.execution), config, planned) as watcher:
         later, _ = await asyncio.gather(submit_all(started, watcher), publish_plan(started, watcher))
         outcomes, cancelled = await follow_all(started, watcher, later)
-        exported = await end_of(export(started, outcomes, return_state=True))
-    trouble = "" if exported.is_completed() else str(exported.message)
-    return final_state(verdict(outcomes, cancelled=cancelled, trouble=trouble))
+        trouble, remark = await export_all(started, watcher, outcomes)
+    return final_state(verdict(outcomes, cancelled=cancelled, trouble=trouble, remark=remark))
 
 
 def final_state(end: Verdict) -> State[Any]:

@@ -1,42 +1,45 @@
-"""The task that exports the scores of an evaluation."""
+"""The tasks that bring the scores of an evaluation together and send them to their destinations."""
 
 import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Failed
+from prefect.tasks import Task
 
-from proctor.blocks.errors import ResultError
+from proctor.blocks.errors import ExportError, ResultError
 from proctor.configs import records
+from proctor.configs.export_schema import Destination, DestinationSettings
+from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.assemble import evaluation_result, unscored
-from proctor.tasks.environment import absolute
+from proctor.tasks.exporters.dispatch import send
+from proctor.tasks.outgoing import Receipt
 from proctor.tasks.records import EvaluationRun, write_artifact, write_table
-from proctor.tasks.report import write_report
 from proctor.tasks.results import BenchmarkResult, EvaluationResult, score_rows
 from proctor.tasks.scoring import measured, score_once
 from proctor.tasks.verdict import Outcome
 from proctor.tasks.watch import Watcher
 
+RETRY_SECONDS = [2.0, 10.0, 60.0]
+"""Pauses before a destination is tried again."""
 
-@task(task_run_name="export {run.id}", cache_policy=NO_CACHE, persist_result=False)
-async def export(run: EvaluationRun, outcomes: Sequence[Outcome]) -> str | State[None]:
-    """Write the scores where the config wants them and as artifacts; the answer says where they are."""
+
+@task(task_run_name="scores {run.id}", cache_policy=NO_CACHE, persist_result=False)
+async def assemble(run: EvaluationRun, outcomes: Sequence[Outcome]) -> EvaluationResult | State[Any]:
+    """The result of the evaluation, which is also stored as artifacts of its run."""
     watcher = Watcher.of(run.id)
-    config, local = watcher.config, watcher.config.export.local
     try:
         found = await asyncio.to_thread(collect, watcher, outcomes)
-        result = evaluation_result(config, watcher.plan, str(run.flow_run_id), run.created, found)
-        folder = Path(absolute(local.output_dir, config) if local.output_dir else watcher.plan.folder)
-        files = await asyncio.to_thread(write_report, result, folder, local.format)
     except (ResultError, OSError) as error:
         return Failed(message=f"the scores are not exported: {error}")
-    where = ", ".join(str(path) for path in files.values())
-    await publish_scores(run, result, where)
-    return where
+    result = evaluation_result(watcher.config, watcher.plan, str(run.flow_run_id), run.created, found)
+    await publish_scores(run, result, watcher.plan.folder)
+    return result
 
 
 def collect(watcher: Watcher, outcomes: Sequence[Outcome]) -> list[BenchmarkResult]:
@@ -53,3 +56,34 @@ async def publish_scores(run: EvaluationRun, result: EvaluationResult, where: st
     table = [{key: value for key, value in row.items() if key != "message"} for row in score_rows(result)]
     await write_table(run, records.scores_key(run.id), table, f"Files: {where}")
     await write_artifact(run, "json", records.results_key(run.id), json.loads(result.model_dump_json()))
+
+
+def worth_another_try(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether a destination that failed may take the scores later."""
+    error = state.data.exception if hasattr(state.data, "exception") else state.data
+    return not isinstance(error, ExportError) or error.again
+
+
+@task(
+    task_run_name="export to {destination}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=len(RETRY_SECONDS),
+    retry_delay_seconds=RETRY_SECONDS,
+    retry_condition_fn=worth_another_try,
+)
+async def export_to(run: EvaluationRun, destination: Destination, result: EvaluationResult) -> Receipt:
+    """Send the scores to one destination; the receipt is an artifact of the evaluation. Raises ExportError."""
+    watcher = Watcher.of(run.id)
+    settings = settings_of(watcher.config, destination)
+    receipt = await asyncio.to_thread(send, result, destination, settings, watcher.plan.folder)
+    await write_table(run, records.export_key(destination, run.id), [receipt.row()], receipt.where)
+    return receipt
+
+
+def settings_of(config: EvaluationConfig, destination: Destination) -> DestinationSettings:
+    """The settings of a destination, with its paths as this machine knows them."""
+    settings: DestinationSettings = getattr(config.export, destination)
+    paths = {name: getattr(settings, name, None) for name in ("output_dir", "dir", "service_account_file")}
+    known = {name: str(Path(config.base_dir or ".", Path(path).expanduser())) for name, path in paths.items() if path}
+    return settings.model_copy(update=known)

@@ -1,8 +1,9 @@
-"""The files of the local export: results.json, results.csv and a self-contained HTML report."""
+"""The files of the local export: results.json, results.csv, results.md and a self-contained HTML report."""
 
 import csv
 import io
 import os
+import re
 from collections.abc import Collection, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -14,9 +15,9 @@ COLUMNS = ("benchmark", "metric", "value", "stderr", "samples", "seconds", "stat
 
 
 def write_report(result: EvaluationResult, folder: Path, formats: Collection[str]) -> dict[str, Path]:
-    """Write the wanted formats (json, csv, html) whole into a folder; the answer is format -> file."""
-    makers = {"json": as_json, "csv": as_csv, "html": as_html}
-    names = {"json": "results.json", "csv": "results.csv", "html": "report.html"}
+    """Write the wanted formats (json, csv, markdown, html) whole into a folder; the answer is format -> file."""
+    makers = {"json": as_json, "csv": as_csv, "markdown": as_markdown, "html": as_html}
+    names = {"json": "results.json", "csv": "results.csv", "markdown": "results.md", "html": "report.html"}
     folder.mkdir(parents=True, exist_ok=True)
     return {kind: write_whole(folder / names[kind], makers[kind](result)) for kind in makers if kind in formats}
 
@@ -41,6 +42,32 @@ def as_csv(result: EvaluationResult) -> str:
     writer.writeheader()
     writer.writerows(score_rows(result))
     return text.getvalue()
+
+
+def as_markdown(result: EvaluationResult) -> str:
+    """A table for issues and chats: one line a score, and why others are missing."""
+    when = f", {result.started:%Y-%m-%d %H:%M} UTC" if result.started else ""
+    lines = [
+        f"# {cell(result.name)}",
+        "",
+        f"Model {cell(result.model)}, evaluation {result.evaluation} on {result.execution}{when}",
+        "",
+    ]
+    lines += ["| benchmark | metric | value | stderr | samples | time |", "|---|---|---:|---:|---:|---:|"]
+    for row in score_rows(result):
+        numbers = [number(row["value"]), number(row["stderr"]), row["samples"] or "–", duration(row["seconds"])]  # type: ignore[arg-type]
+        lines.append("| " + " | ".join(map(cell, [row["benchmark"], row["metric"] or row["state"], *numbers])) + " |")
+    for each in result.failed:
+        lines += [
+            "",
+            f"{cell(each.benchmark)} has no scores ({each.state}): {cell(each.message.splitlines()[0] if each.message else '')}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def cell(text: object) -> str:
+    """A text that stays in its cell, and in which nothing is markup."""
+    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", " ".join(str(text).split()))
 
 
 def as_html(result: EvaluationResult) -> str:

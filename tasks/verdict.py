@@ -25,12 +25,15 @@ class Verdict:
     message: str
 
 
-def verdict(outcomes: Sequence[Outcome], *, cancelled: bool = False, trouble: str = "") -> Verdict:
-    """The end of an evaluation: Completed when every benchmark has its scores, else a list of those that have none."""
+def verdict(outcomes: Sequence[Outcome], *, cancelled: bool = False, trouble: str = "", remark: str = "") -> Verdict:
+    """The end of an evaluation: Completed when every benchmark has its scores, else a list of those that have none.
+
+    `trouble` is why the scores are nowhere, and makes it a failure; a `remark` is only added to the sentence.
+    """
     missing = [outcome for outcome in outcomes if outcome.ending != "scored"]
     counts = f"{len(outcomes) - len(missing)} of {len(outcomes)} benchmarks have scores"
     listed = "; ".join(f"{each.benchmark} {_words(each)}" for each in missing)
-    message = ". ".join(part for part in (counts, listed, trouble) if part)
+    message = ". ".join(part for part in (counts, listed, trouble, remark) if part)
     if cancelled:
         return Verdict("CANCELLED", "Cancelled", message)
     if any(outcome.ending == "unavailable" for outcome in outcomes):

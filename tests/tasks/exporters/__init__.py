@@ -1,0 +1,1 @@
+"""Exporters, on the real libraries."""
