@@ -1,18 +1,19 @@
 """The interface between the flows and the places where jobs run."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from prefect.blocks.core import Block
 
 from proctor.blocks.errors import BackendError
+from proctor.blocks.finding import Finding
 from proctor.blocks.job import JobHandle, JobSpec, JobStatus
 
 
 class Backend(Block, ABC):
-    """Where jobs run. Six blocking methods; callers move them to threads.
+    """Where jobs run. Six blocking methods, and an optional one; callers move them to threads.
 
     "The user's command failed" is a value (`JobStatus`), "our plumbing failed" an exception (`BackendError`). Every
     subclass has a field `execution`: the validated `execution:` section of a config that it was made from.
@@ -23,6 +24,10 @@ class Backend(Block, ABC):
     @abstractmethod
     def render(self, job: JobSpec) -> str:
         """What `submit` would send for this job, as text for a person. Pure; holds no secret value."""
+
+    def examine(self, jobs: Sequence[JobSpec]) -> Iterable[Finding]:
+        """What `proctor doctor` finds about running these jobs here; nothing is started. Optional."""
+        return ()
 
     @abstractmethod
     def submit(self, jobs: Sequence[JobSpec]) -> dict[str, JobHandle | BackendError]:

@@ -10,6 +10,7 @@ from proctor.configs.errors import ConfigError
 
 COMMANDS = {
     "run": Lazy("proctor.cli.run", "run", "Run an evaluation."),
+    "doctor": Lazy("proctor.cli.doctor", "doctor", "Check what a config needs, before anything is started."),
     "demo": Lazy("proctor.cli.demo", "demo", "Run the embedded demo: a small real model, three benchmarks."),
     "ls": Lazy("proctor.cli.ls", "ls", "List evaluations (`ls runs`) or benchmarks (`ls tasks`)."),
     "status": Lazy("proctor.cli.status", "status", "How each benchmark of an evaluation is doing."),

@@ -9,13 +9,14 @@ from proctor.blocks.installed import require_installed
 from proctor.cli import stack, workers
 from proctor.cli.address import here
 from proctor.cli.api import PrefectApi
-from proctor.cli.errors import CommandError
+from proctor.cli.checks import check_cheaply
+from proctor.cli.errors import CommandError, MistakeError
 from proctor.cli.evaluations import FlowRun, read
 from proctor.cli.variables import export_values, values
 from proctor.configs import records
 from proctor.configs.host_env import forget, hand_over
 from proctor.configs.schema import EvaluationConfig
-from proctor.tasks.plan import plan
+from proctor.tasks.plan import Plan, plan
 
 SAMPLE_ID = "00000000"
 """Stands for the id that the evaluation does not have yet."""
@@ -29,12 +30,23 @@ def start(config: EvaluationConfig, say: Say) -> tuple[PrefectApi, FlowRun]:
     planned = plan(config, SAMPLE_ID, datetime.now(UTC))
     address = here()
     shared = address is None or address.on_this_machine
+    if shared:
+        require_sound(config, planned, say)
     handed = values(planned.jobs, os.environ) | export_values(config.export, os.environ) if shared else {}
     found = stack.ensure(say)
     api = PrefectApi(found.address)
     if not found.own and (missing := workers.nobody(api)):
         say(missing)
     return api, create(api, config, planned.model, handed)
+
+
+def require_sound(config: EvaluationConfig, planned: Plan, say: Say) -> None:
+    """Say what the cheap checks find. Raises MistakeError for a problem; `proctor doctor` looks at more."""
+    for finding in check_cheaply(config, planned):
+        if finding.level == "problem":
+            raise MistakeError(f"{finding.what}; {finding.do}")
+        if finding.level == "warning":
+            say(f"{finding.what}: {finding.do}")
 
 
 def create(api: PrefectApi, config: EvaluationConfig, model: str, handed: Mapping[str, str]) -> FlowRun:

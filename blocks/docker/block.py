@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from proctor.blocks.backend import Backend
 from proctor.blocks.docker import containers, remote
+from proctor.blocks.docker.doctor import examine
 from proctor.blocks.docker.engine import connect, engine_errors, ensure_image, facts, shares_files
 from proctor.blocks.docker.parse import (
     LIVING,
@@ -27,6 +28,7 @@ from proctor.blocks.docker.parse import (
 from proctor.blocks.docker.render import render
 from proctor.blocks.docker.request import ContainerRequest, server_request, step_request
 from proctor.blocks.errors import BackendError, RejectedError, ResultError
+from proctor.blocks.finding import Finding
 from proctor.blocks.job import EnvVar, JobHandle, JobSpec, JobState, JobStatus, ServerStatus, StepStatus
 from proctor.blocks.job_files import (
     SERVER,
@@ -70,6 +72,10 @@ class DockerBackend(Backend):
     def render(self, job: JobSpec) -> str:
         """The job as `docker run` command lines."""
         return render(job, self.execution)
+
+    def examine(self, jobs: Sequence[JobSpec]) -> Iterable[Finding]:
+        """What `proctor doctor` says about these jobs here."""
+        return examine(self.execution, jobs)
 
     def submit(self, jobs: Sequence[JobSpec]) -> dict[str, JobHandle | BackendError]:
         """Create and start every container that is not there yet."""

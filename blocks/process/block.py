@@ -2,15 +2,15 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from proctor.blocks.backend import Backend
 from proctor.blocks.errors import BackendError, RejectedError, ResultError
+from proctor.blocks.finding import Finding
 from proctor.blocks.job import Container, JobHandle, JobSpec, JobState, JobStatus, ServerStatus, StepStatus
 from proctor.blocks.job_files import (
     SERVER,
@@ -28,7 +28,9 @@ from proctor.blocks.job_files import (
 )
 from proctor.blocks.log_tail import follow, last_lines
 from proctor.blocks.process import processes
+from proctor.blocks.process.doctor import examine
 from proctor.blocks.process.environments import VERSIONS, default_cache, environment
+from proctor.blocks.process.ports import require_free_port
 from proctor.blocks.process.render import render
 from proctor.blocks.secrets import resolve_env, runtime_names, runtime_value
 from proctor.blocks.stage_files import ALIVE, GONE, Seen, after_server_death, job_state, read_folder
@@ -58,6 +60,10 @@ class ProcessBackend(Backend):
     def render(self, job: JobSpec) -> str:
         """The scripts of this job."""
         return render(job, self.execution)
+
+    def examine(self, jobs: Sequence[JobSpec]) -> Iterable[Finding]:
+        """What `proctor doctor` says about these jobs here."""
+        return examine(self.execution, jobs)
 
     def submit(self, jobs: Sequence[JobSpec]) -> dict[str, JobHandle | BackendError]:
         """Start every process that was not started before."""
@@ -193,18 +199,6 @@ def start(job: JobSpec, name: str, variables: Mapping[str, str]) -> None:
             start_new_session=True,
             umask=0o022,
         )
-
-
-def require_free_port(port: int) -> None:
-    """Raise RejectedError when something else answers where the server is to listen."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise RejectedError(
-                f"deployment.port: something else listens on port {port} of this machine; choose another port"
-            ) from error
 
 
 def look(handle: JobHandle) -> JobStatus:

@@ -2,16 +2,18 @@
 
 import shlex
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from proctor.blocks.backend import Backend
 from proctor.blocks.errors import BackendError, RejectedError, TransientError
+from proctor.blocks.finding import Finding
 from proctor.blocks.job import JobHandle, JobSpec, JobState, JobStatus, StepStatus
 from proctor.blocks.slurm import parse, remote
 from proctor.blocks.slurm.cluster import Cluster, cluster
+from proctor.blocks.slurm.doctor import examine
 from proctor.blocks.slurm.fetch import fetch
 from proctor.blocks.slurm.render import render
 from proctor.blocks.slurm.states import GAVE_UP, meaning
@@ -41,6 +43,10 @@ class SlurmBackend(Backend):
     def render(self, job: JobSpec) -> str:
         """The batch script and everything beside it."""
         return render(job, self.execution)
+
+    def examine(self, jobs: Sequence[JobSpec]) -> Iterable[Finding]:
+        """What `proctor doctor` says about these jobs here."""
+        return examine(self.execution, jobs)
 
     def submit(self, jobs: Sequence[JobSpec]) -> dict[str, JobHandle | BackendError]:
         """One remote command: everything goes up in one stream, and each job is answered by its name."""

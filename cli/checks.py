@@ -1,0 +1,113 @@
+"""Checks of a whole config: all of them for `proctor doctor`, the cheap ones for every `proctor run`."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from proctor.blocks.finding import Finding, ok, problem, warning
+from proctor.blocks.folders_check import check_folders, mount_sources
+from proctor.cli.errors import CommandError
+from proctor.cli.variables import unset
+from proctor.configs.export_schema import ENVIRONMENT
+from proctor.configs.schema import EvaluationConfig
+from proctor.tasks.plan import Plan, plan
+
+if TYPE_CHECKING:
+    from proctor.blocks.job import Step
+
+SAMPLE_ID = "00000000"
+"""Stands for the id of an evaluation that is not started."""
+LIBRARIES = {"mlflow": "mlflow", "wandb": "wandb", "gsheets": "gspread"}
+HERE = ("local", "process", "simulated")
+"""Executions whose folders are this machine's."""
+
+
+def check_config(config: EvaluationConfig) -> Iterator[Finding]:
+    """Everything that can be known before it is started. Raises ConfigError for a mistake in the config."""
+    planned = plan(config, SAMPLE_ID, datetime.now(UTC))
+    yield from (Finding("ok", note) for note in planned.notes)
+    yield from check_variables(planned)
+    yield from check_backend(config, planned)
+    if config.deployment.type == "none":
+        yield from check_endpoints(config, planned)
+    yield from check_destinations(config)
+
+
+def check_cheaply(config: EvaluationConfig, planned: Plan) -> Iterator[Finding]:
+    """What costs no connection: folders and mounts, where the jobs run on this machine."""
+    remote = getattr(config.execution, "docker_host", None) or os.environ.get("DOCKER_HOST", "").partition(":")[0]
+    if config.execution.type in HERE and remote in {"", None, "unix"}:
+        mounts = mount_sources(planned.jobs) if config.execution.type == "local" else []
+        yield from check_folders(config.execution.output_dir, mounts)
+    yield from check_destinations(config)
+
+
+def check_variables(planned: Plan) -> Iterator[Finding]:
+    """The variables that the config names."""
+    missing = unset(planned.jobs, os.environ)
+    for name in missing:
+        yield problem(f"the environment variable {name} is not set", f"export {name}=…, where `proctor run` is called")
+    if not missing:
+        yield ok("every environment variable that the config names is set")
+
+
+def check_backend(config: EvaluationConfig, planned: Plan) -> Iterator[Finding]:
+    """What the backend says about these jobs."""
+    from proctor.blocks.registry import make_backend  # noqa: PLC0415 (Prefect: a second that only a doctor may take)
+
+    yield from make_backend(config.execution).examine(planned.jobs)
+
+
+def check_endpoints(config: EvaluationConfig, planned: Plan) -> Iterator[Finding]:
+    """One real request for each kind that the benchmarks need, with the key that they will use."""
+    from proctor.blocks.endpoint_check import check_endpoint  # noqa: PLC0415 (httpx)
+
+    name = config.target.api_endpoint.api_key_name
+    asked: set[tuple[str, str]] = set()
+    for step in (step for job in planned.jobs for step in job.steps):
+        kind = planned.benchmark(step.name).endpoint_type
+        if (step.endpoint_url, kind) in asked or elsewhere(config, step):
+            continue
+        asked.add((step.endpoint_url, kind))
+        yield check_endpoint(step.endpoint_url, planned.model, kind, os.environ.get(name) if name else None)
+
+
+def elsewhere(config: EvaluationConfig, step: "Step") -> bool:
+    """Whether an address means another machine than this one, so that asking here says nothing."""
+    remote = config.execution.type in {"slurm", "lepton"}
+    return not step.endpoint_url or (remote and any(each in step.endpoint_url for each in ("localhost", "127.0.0.1")))
+
+
+def check_destinations(config: EvaluationConfig) -> Iterator[Finding]:
+    """Whether the libraries of the destinations are here, and what they need to know."""
+    for destination in config.export.destinations:
+        library = LIBRARIES.get(destination)
+        if library and find_spec(library) is None:
+            advice = f"pip install 'proctor[{destination}]' where the worker runs"
+            yield warning(f"scores cannot be exported to {destination} from here: {library} is not installed", advice)
+    mlflow = config.export.mlflow.tracking_uri or os.environ.get(ENVIRONMENT["mlflow"][0])
+    if "mlflow" in config.export.destinations and not mlflow:
+        yield warning("no MLflow server is named", "set export.mlflow.tracking_uri, or MLFLOW_TRACKING_URI")
+    if "gsheets" in config.export.destinations and not config.export.gsheets.spreadsheet:
+        yield warning("no spreadsheet is named", "set export.gsheets.spreadsheet")
+
+
+def check_server() -> Finding:
+    """Whether there is a Prefect server, and a worker that would run an evaluation."""
+    from proctor.cli import workers  # noqa: PLC0415 (httpx)
+    from proctor.cli.address import here  # noqa: PLC0415
+    from proctor.cli.api import PrefectApi, known_address  # noqa: PLC0415
+
+    try:
+        api = PrefectApi(known_address())
+    except CommandError:
+        return ok("no Prefect server is named: `proctor run` starts this machine's own")
+    try:
+        missing = workers.nobody(api)
+    except CommandError as error:
+        if here() is None:
+            return ok("this machine's Prefect server is down: `proctor run` starts it again")
+        return problem(error.message, "start the server, or correct PREFECT_API_URL")
+    return warning(missing, "start a worker") if missing else ok(f"Prefect at {api.address.url} has a worker")
