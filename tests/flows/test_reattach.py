@@ -140,12 +140,10 @@ def kill_at(name: str, stack: Stack, output: Path, place: dict[str, Any], settin
 
 
 @pytest.mark.timeout(1200)
-def test_kill_the_engine_at_every_boundary(
-    stack: Stack, tmp_path: Path, endpoint: str, processes_only: dict[str, Any]
-) -> None:
-    settings = config(tmp_path, endpoint, processes_only)
+def test_kill_the_engine_at_every_boundary(stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]) -> None:
+    settings = config(tmp_path, endpoint, place)
     with ThreadPoolExecutor(5) as pool:
-        done = pool.map(lambda name: kill_at(name, stack, tmp_path, processes_only, settings), BOUNDARIES)
+        done = pool.map(lambda name: kill_at(name, stack, tmp_path, place, settings), BOUNDARIES)
         found = dict(zip(BOUNDARIES, done, strict=True))
     assert not {name: wrong for name, wrong in found.items() if wrong}
 
