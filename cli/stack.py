@@ -82,7 +82,7 @@ def bring_up(say: Say) -> None:
         services.end(worker, 10)
         forget_record("worker")
         say("setting up work pool, deployments and automations, starting the worker")
-        with_prefect.set_up(say)
+        with_prefect.set_up(say, own=True)
         started = services.start("worker", worker_command(), environment(server.url), server.url, version())
         write_record("worker", started)
 
@@ -171,7 +171,7 @@ def packaged(name: str) -> str:
 
 def version() -> str:
     """What the stack was set up from: this installation, its deployments and its settings."""
-    text = "\n".join([sys.prefix, packaged("prefect.yaml"), packaged("prefect.toml")])
+    text = "\n".join([sys.prefix, packaged("prefect.yaml"), packaged("prefect.toml"), packaged("deployments.py")])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

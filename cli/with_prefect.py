@@ -17,15 +17,18 @@ def meant_for(environment: Mapping[str, str]) -> None:
     os.environ.update(environment)
 
 
-def set_up(say: Say) -> None:
-    """Work pool, deployments and automations into the server, then one reconciliation. Safe to repeat."""
+def set_up(say: Say, *, own: bool = False) -> None:
+    """Work pool, deployments and automations into the server, then one reconciliation. Safe to repeat.
+
+    `own` says that the server is this machine's own.
+    """
     from prefect.client.orchestration import get_client  # noqa: PLC0415
 
     from proctor.flows.deployments import set_up as set_up_server  # noqa: PLC0415
 
     async def work() -> None:
         async with get_client() as client:
-            await set_up_server(client)
+            await set_up_server(client, own=own)
 
     asyncio.run(work())
     reconcile(say)

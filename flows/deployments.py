@@ -1,5 +1,7 @@
 """Our deployments, from the one list that `prefect deploy --all` reads too."""
 
+import shlex
+import sys
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
@@ -31,17 +33,25 @@ def deployments() -> list[dict[str, Any]]:
     return list(document["deployments"])
 
 
-async def set_up(client: PrefectClient) -> None:
-    """Everything that a server needs to run evaluations: work pool, deployments, automations. Safe to repeat."""
+def engine_command() -> str:
+    """How a worker on this machine starts one of our flow runs without a supervisor."""
+    return shlex.join([sys.executable, "-m", "proctor.flows.engine"])
+
+
+async def set_up(client: PrefectClient, *, own: bool = False) -> None:
+    """Everything that a server needs to run evaluations: work pool, deployments, automations. Safe to repeat.
+
+    With `own` the server serves this machine's worker alone, which then starts runs by `engine_command`.
+    """
     with suppress(ObjectAlreadyExists):
         await client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
     for entry in deployments():
-        await (await deployment(entry)).aapply()
+        await (await deployment(entry, {"command": engine_command()} if own else {})).aapply()
     await apply_automations(client)
 
 
-async def deployment(entry: dict[str, Any]) -> RunnerDeployment:
-    """One entry of prefect.yaml as Prefect's own value."""
+async def deployment(entry: dict[str, Any], job_variables: dict[str, Any]) -> RunnerDeployment:
+    """One entry of prefect.yaml, with these job variables added, as Prefect's own value."""
     flow: Flow[..., Any] = load_flow_from_entrypoint(entry["entrypoint"], use_placeholder_flow=False)
     schedules = [
         DeploymentScheduleCreate(schedule=construct_schedule(interval=each["interval"]), slug=each["slug"])
@@ -54,6 +64,6 @@ async def deployment(entry: dict[str, Any]) -> RunnerDeployment:
         tags=entry.get("tags", []),
         schedules=schedules,
         work_pool_name=entry["work_pool"]["name"],
-        job_variables=entry["work_pool"]["job_variables"],
+        job_variables=entry["work_pool"]["job_variables"] | job_variables,
         entrypoint_type=EntrypointType.MODULE_PATH,
     )

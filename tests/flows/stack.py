@@ -24,7 +24,7 @@ from prefect.client.orchestration import get_client
 from proctor.flows.deployments import set_up
 async def main():
     async with get_client() as client:
-        await set_up(client)
+        await set_up(client, own=True)
 asyncio.run(main())
 """
 
