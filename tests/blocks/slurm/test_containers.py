@@ -1,0 +1,128 @@
+"""Containers inside real Slurm jobs: Docker under sbatch, with the real harness and a real model as the deployment."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from proctor.blocks.job import Container, EnvVar, JobHandle, JobState, Server, Step
+from proctor.blocks.slurm.block import SlurmBackend
+from tests.blocks.slurm.test_contract import SlurmSetup
+from tests.cluster import as_user, execution
+from tests.contract import WEIRD
+from tests.engine import engine, fake_harness_image, require_image
+
+pytestmark = pytest.mark.live
+
+
+class DockerSetup(SlurmSetup):
+    """Steps in containers of Docker inside the allocation."""
+
+    results = "/results"
+
+    def backend(self) -> SlurmBackend:
+        return SlurmBackend(execution=execution(container_runtime="docker"))
+
+    def container(self, *env: EnvVar) -> Container:
+        return Container(image=fake_harness_image(), env=env)
+
+    def containers(self, handle: JobHandle) -> list[str]:
+        found = engine().containers.list(all=True, filters={"label": f"proctor.job={handle.name}"})
+        return [str(container.name) for container in found]
+
+    def leftovers(self, handle: JobHandle) -> list[str]:
+        return self.containers(handle) + as_user("squeue", "-h", "-n", handle.name).split()
+
+
+@pytest.fixture
+def setup(cluster_home: Path) -> Iterator[DockerSetup]:
+    engine()
+    setup = DockerSetup(cluster_home)
+    yield setup
+    setup.close()
+
+
+def test_steps_run_in_containers_as_their_user(setup: DockerSetup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CANARY", "canary-4711")
+    script = "(out / 'seen').write_text(os.environ['WEIRD']); assert os.environ['TOKEN'] == 'canary-%d' % 4711"
+    step = setup.step("a.0", script, EnvVar("WEIRD", "lit", WEIRD), EnvVar("TOKEN", "host", "CANARY"))
+    (handle,) = setup.submit(setup.job(step, setup.step("b.1")))
+    status = setup.wait(handle)
+    assert status.state is JobState.COMPLETED, status
+    assert (setup.folder / "a.0" / "seen").read_text() == WEIRD
+    assert (setup.folder / "a.0" / "results.yml").owner() == "proctor"
+    assert status.image_digests["a.0"]
+    setup.until(handle, lambda _: setup.leftovers(handle) == [], 30)
+
+
+def test_odd_paths_are_mounted(setup: DockerSetup) -> None:
+    setup.folder = setup.folder / """it's a "$HOME"; ünï,x"""
+    (handle,) = setup.submit(setup.job(setup.step("a.0")))
+    assert setup.wait(handle).state is JobState.COMPLETED
+
+
+def test_cancelling_leaves_no_container(setup: DockerSetup) -> None:
+    server = setup.server("fake-server {port} 0")
+    job = setup.job(setup.step("a.0", "time.sleep(100)"), setup.step("b.1"), server=server)
+    (handle,) = setup.submit(job)
+    setup.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING)
+    assert len(setup.containers(handle)) >= 2
+    status = setup.backend().cancel([handle])[handle]
+    assert {step.state for step in status.steps.values()} == {JobState.CANCELLED}
+    assert setup.leftovers(handle) == []
+
+
+def test_scancel_by_hand_leaves_no_container_either(setup: DockerSetup) -> None:
+    (handle,) = setup.submit(setup.job(setup.step("a.0", "time.sleep(100)")))
+    setup.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING)
+    as_user("scancel", handle.native_id)
+    assert setup.wait(handle).steps["a.0"].state is JobState.CANCELLED
+    setup.until(handle, lambda _: setup.leftovers(handle) == [], 30)
+
+
+def test_an_image_that_is_not_there_is_told(setup: DockerSetup) -> None:
+    step = replace(setup.step("a.0"), container=Container(image="proctor-test/nothing:1"))
+    (handle,) = setup.submit(setup.job(step, setup.step("b.1")))
+    status = setup.wait(handle, 90)
+    assert "proctor-test/nothing:1 cannot be pulled" in status.steps["a.0"].message
+    assert status.steps["b.1"].state is JobState.COMPLETED
+
+
+def test_the_real_harness_measures_a_real_model_in_one_allocation(setup: DockerSetup, tmp_path: Path) -> None:
+    model, harness = require_image("proctor-test/model:1"), require_image("proctor-test/eval:1")
+    port = setup.server("{port}").port
+    command = f"python3 /opt/model/serve.py --port {port} --model-name tiny"
+    server = Server("generic", Container(image=model), command, port, "tiny", ready_timeout=120)
+    steps = [
+        real_step(f"mmath_{language}.{index}", language, port, harness) for index, language in enumerate(("en", "zh"))
+    ]
+    (handle,) = setup.submit(setup.job(*steps, server=server))
+    status = setup.wait(handle, 300)
+    logs = "".join(path.read_text() for path in setup.folder.glob("*/harness.log"))
+    assert status.state is JobState.COMPLETED, (status, logs[-2000:])
+    assert status.server
+    assert status.server.state is JobState.RUNNING
+    for step in steps:
+        folder = setup.backend().fetch(handle, step.name, tmp_path)
+        assert "results" in yaml.safe_load((folder / "results.yml").read_text())
+    assert len(as_user("squeue", "-h", "-t", "all", "-n", handle.name, "-o", "%i").split()) == 1
+    setup.until(handle, lambda _: setup.leftovers(handle) == [], 30)
+
+
+def real_step(name: str, language: str, port: int, image: str) -> Step:
+    url = f"http://127.0.0.1:{port}/v1/chat/completions"
+    params = {
+        "limit_samples": 1,
+        "max_new_tokens": 8,
+        "parallelism": 1,
+        "request_timeout": 120,
+        "extra": {"n_samples": 1},
+    }
+    document = {
+        "config": {"type": f"mmath_{language}", "output_dir": "/results", "params": params},
+        "target": {"api_endpoint": {"url": url, "model_id": "tiny", "type": "chat", "api_key_name": "FX_KEY"}},
+    }
+    container = Container(image=image, env=(EnvVar("FX_KEY", "lit", "none"),))
+    return Step(name, f"mmath.mmath_{language}", container, yaml.safe_dump(document), url)
