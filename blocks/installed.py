@@ -4,14 +4,12 @@ import difflib
 from importlib.metadata import EntryPoint, entry_points
 
 from proctor.configs.errors import ConfigError
-from proctor.configs.execution_schema import BUILTIN_EXECUTIONS
-
-GROUP = "proctor.backends"
+from proctor.configs.execution_schema import BACKENDS, BUILTIN_EXECUTIONS
 
 
 def installed() -> dict[str, EntryPoint]:
     """The backends that this installation can run, by execution type."""
-    return {point.name: point for point in entry_points(group=GROUP)}
+    return {point.name: point for point in entry_points(group=BACKENDS)}
 
 
 def require_installed(kind: str) -> EntryPoint:

@@ -14,12 +14,16 @@ from proctor.cli.errors import CommandError, MistakeError
 from proctor.cli.evaluations import FlowRun, read
 from proctor.cli.variables import export_values, values
 from proctor.configs import records
+from proctor.configs.execution_schema import BUILTIN_EXECUTIONS
 from proctor.configs.host_env import forget, hand_over
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.plan import Plan, plan
 
 SAMPLE_ID = "00000000"
 """Stands for the id that the evaluation does not have yet."""
+
+CUSTOM = "custom"
+"""The deployment that runs backends of other packages."""
 
 Say = Callable[[str], None]
 
@@ -51,7 +55,7 @@ def require_sound(config: EvaluationConfig, planned: Plan, say: Say) -> None:
 
 def create(api: PrefectApi, config: EvaluationConfig, model: str, handed: Mapping[str, str]) -> FlowRun:
     """A run of `evaluate/<backend>`, named and tagged; it is let go only when the values it needs lie ready."""
-    kind = config.execution.type
+    kind = config.execution.type if config.execution.type in BUILTIN_EXECUTIONS else CUSTOM
     deployment = api.get(f"/deployments/name/evaluate/{kind}")
     if deployment is None:
         raise CommandError(
@@ -64,7 +68,7 @@ def create(api: PrefectApi, config: EvaluationConfig, model: str, handed: Mappin
     run_id = str(row["id"])
     evaluation = records.evaluation_id(run_id)
     tags = [records.EVALUATION_TAG, records.evaluation_tag(evaluation)]
-    api.patch(f"/flow_runs/{run_id}", name=f"{config.name or model} on {kind} {evaluation}", tags=tags)
+    api.patch(f"/flow_runs/{run_id}", name=f"{config.name or model} on {config.execution.type} {evaluation}", tags=tags)
     if handed:
         hand_over(evaluation, handed)
     try:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from proctor.configs.fields import EnvMap, Seconds, Section
 
@@ -183,16 +183,32 @@ class SimulatedExecution(BaseExecution):
     score: float = Field(0.5, description="The accuracy that every benchmark reports.")
 
 
+BACKENDS = "proctor.backends"
+"""The entry point group in which packages name their backends, by execution type."""
+BUILTIN_EXECUTIONS = ("local", "process", "slurm", "lepton", "simulated")
+
+
 class CustomExecution(BaseExecution):
     """A backend of somebody else's, found by the entry point group `proctor.backends`; it reads its own `options`."""
 
-    type: str
+    type: str = Field(
+        description="The name of the entry point.", json_schema_extra={"not": {"enum": [*BUILTIN_EXECUTIONS]}}
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="Checked by the backend itself.")
 
 
-BUILTIN_EXECUTIONS = ("local", "process", "slurm", "lepton", "simulated")
+def section_of(value: Any) -> str:
+    """Which of the sections a value is; every type that is none of ours is `custom`."""
+    kind = value.get("type", "local") if isinstance(value, dict) else getattr(value, "type", "local")
+    return kind if kind in BUILTIN_EXECUTIONS else "custom"
+
 
 Execution = Annotated[
-    LocalExecution | ProcessExecution | SlurmExecution | LeptonExecution | SimulatedExecution,
-    Field(discriminator="type"),
+    Annotated[LocalExecution, Tag("local")]
+    | Annotated[ProcessExecution, Tag("process")]
+    | Annotated[SlurmExecution, Tag("slurm")]
+    | Annotated[LeptonExecution, Tag("lepton")]
+    | Annotated[SimulatedExecution, Tag("simulated")]
+    | Annotated[CustomExecution, Tag("custom")],
+    Discriminator(section_of),
 ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from importlib.metadata import entry_points
 from typing import Any
 
 from pydantic import ValidationError
@@ -9,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from proctor.configs.aliases import at
 from proctor.configs.errors import ConfigError
+from proctor.configs.execution_schema import BACKENDS, BUILTIN_EXECUTIONS
 from proctor.configs.schema import EvaluationConfig
 from proctor.configs.sections import hint
 from proctor.configs.source import KeyPath, dotted
@@ -43,12 +45,24 @@ class Mistake(ConfigError):
 
 def validated(tree: Mapping[str, Any]) -> EvaluationConfig:
     """The tree as a config. Raises Mistake about the first thing wrong with it."""
+    check_execution(tree.get("execution"))
     try:
         return EvaluationConfig.model_validate(tree)
     except ValidationError as error:
         found = [(config_path(each["loc"]), each) for each in error.errors(include_url=False)]
         path, first = min(found, key=lambda each: (importance(each[1]), len(each[0])))
         raise Mistake(path, sentence(first, path, tree)) from None
+
+
+def check_execution(section: Any) -> None:
+    """Raise Mistake for a kind of execution that is neither ours nor installed."""
+    kind = section.get("type") if isinstance(section, Mapping) else None
+    if not isinstance(kind, str) or kind in BUILTIN_EXECUTIONS:
+        return
+    theirs = sorted(point.name for point in entry_points(group=BACKENDS))
+    if kind not in theirs:
+        known = [*BUILTIN_EXECUTIONS, *(each for each in theirs if each not in BUILTIN_EXECUTIONS)]
+        raise Mistake(("execution", "type"), f"execution.type: there is no execution {kind!r}; {choice(kind, known)}")
 
 
 def importance(error: ErrorDetails) -> int:

@@ -13,6 +13,7 @@ from proctor.configs.source import dotted
 SHOWN = 12
 """How many keys an error lists."""
 
+OTHERS = "custom"
 FREE = None
 """A place where the schema accepts any key: a mapping of variables, a harness's own config."""
 
@@ -38,9 +39,16 @@ def chosen(annotation: Any, value: Any) -> type[BaseModel] | None:
     sections = list(sections_in(annotation))
     wanted = value.get("type") if isinstance(value, Mapping) else None
     for section in sections:
-        if len(sections) == 1 or wanted in (section.model_fields["type"].default, None):
+        if len(sections) == 1 or wanted in (type_of(section), None):
             return section
-    return sections[0] if sections else FREE
+    others = [section for section in sections if type_of(section) == OTHERS]
+    return next(iter([*others, *sections]), FREE)
+
+
+def type_of(section: type[BaseModel]) -> str:
+    """The `type` that means a section; OTHERS for the one that takes any other."""
+    field = section.model_fields["type"]
+    return OTHERS if field.is_required() else str(field.default)
 
 
 def sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -105,7 +113,7 @@ def all_paths() -> Iterator[tuple[str, ...]]:
         yield (name,)
         sections = list(sections_in(field.annotation))
         for section in sections:
-            kind = (str(section.model_fields["type"].default),) if name in {"execution", "deployment"} else ()
+            kind = (type_of(section),) if name in {"execution", "deployment"} else ()
             for key, inner in section.model_fields.items():
                 yield (name, *kind, key)
                 yield from (

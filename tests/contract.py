@@ -33,6 +33,8 @@ class Setup(ABC):
     """How a backend is made for the suite, and what is special about it."""
 
     runs_code = True
+    serves_models = True
+    """Whether its jobs may have a server; the tests with one are skipped otherwise."""
     results = ""
     """The output folder of a step as its harness sees it; empty when it is the folder itself."""
 
@@ -75,6 +77,8 @@ class Setup(ABC):
 
     def server(self, command: str, ready_timeout: float = 30) -> Server:
         """A server of tests/fake_harness; `{port}` in the command is its port."""
+        if not self.serves_models:
+            pytest.skip("this backend serves no models")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
