@@ -10,10 +10,11 @@ from prefect.blocks.core import Block
 from proctor.blocks.errors import BackendError
 from proctor.blocks.finding import Finding
 from proctor.blocks.job import JobHandle, JobSpec, JobStatus
+from proctor.blocks.stray import Stray
 
 
 class Backend(Block, ABC):
-    """Where jobs run. Six blocking methods, and an optional one; callers move them to threads.
+    """Where jobs run. Six blocking methods, and optional ones; callers move them to threads.
 
     "The user's command failed" is a value (`JobStatus`), "our plumbing failed" an exception (`BackendError`). Every
     subclass has a field `execution`: the validated `execution:` section of a config that it was made from.
@@ -65,3 +66,10 @@ class Backend(Block, ABC):
 
         Returns `dest / step`. Safe to repeat. Raises ResultError when the output is gone.
         """
+
+    def strays(self) -> Sequence[Stray]:
+        """Everything on this machine or cluster that carries our label, ended or not, for `proctor reap`. Optional."""
+        return ()
+
+    def remove_strays(self, found: Collection[Stray]) -> None:
+        """End and remove these; safe to repeat. Optional."""

@@ -24,6 +24,7 @@ COMMANDS = {
     "reconcile": Lazy(
         "proctor.cli.up", "reconcile", "Mend evaluations whose process died, release jobs nobody waits for."
     ),
+    "reap": Lazy("proctor.cli.up", "reap", "End what evaluations that are over left behind."),
 }
 """Every command; a new one is a file and a line here."""
 

@@ -1,4 +1,4 @@
-"""`proctor up`, `down` and `reconcile`: the stack of this machine."""
+"""`proctor up`, `down`, `reconcile` and `reap`: the stack of this machine."""
 
 import os
 
@@ -69,11 +69,26 @@ def down() -> None:
 @click.command()
 def reconcile() -> None:
     """Compare every unfinished evaluation with what is really there, and mend the difference."""
-    from proctor.cli.api import connect  # noqa: PLC0415
-
-    address = connect().address
-    if connect().get("/health") is not True:
-        raise CommandError(f"the Prefect server at {address.url} is not healthy")
-    with_prefect.meant_for({**os.environ, "PREFECT_API_URL": address.url})
+    use_known_server()
     if not with_prefect.reconcile(click.echo):
         click.echo("every evaluation is as its record says")
+
+
+@click.command()
+@click.option("--grace", default=600.0, show_default=True, help="Seconds since the evaluation's end.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be ended.")
+def reap(*, grace: float, dry_run: bool) -> None:
+    """End containers, processes and jobs whose evaluation is over; what other servers know is never touched."""
+    use_known_server()
+    if not with_prefect.reap(click.echo, grace, dry_run=dry_run):
+        click.echo("nothing of ours is left behind")
+
+
+def use_known_server() -> None:
+    """Let Prefect talk to the server that commands ask. Raises CommandError when it is not healthy."""
+    from proctor.cli.api import connect  # noqa: PLC0415
+
+    api = connect()
+    if api.get("/health") is not True:
+        raise CommandError(f"the Prefect server at {api.address.url} is not healthy")
+    with_prefect.meant_for({**os.environ, "PREFECT_API_URL": api.address.url})

@@ -50,6 +50,22 @@ def reconcile(say: Say) -> int:
     return len(done)
 
 
+def reap(say: Say, grace: float, *, dry_run: bool) -> int:
+    """End what nobody wants any more; says what, and how much."""
+    from prefect.client.orchestration import get_client  # noqa: PLC0415
+
+    from proctor.flows.reap import reap_all  # noqa: PLC0415
+
+    async def work() -> list[str]:
+        async with get_client() as client:
+            return await reap_all(client, grace, dry_run=dry_run)
+
+    done = asyncio.run(work())
+    for sentence in done:
+        say(sentence)
+    return len(done)
+
+
 def release(flow_run_id: str) -> int:
     """End every job that an evaluation's labels name, close its benchmarks' runs; the answer is how many jobs."""
     from uuid import UUID  # noqa: PLC0415

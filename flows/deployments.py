@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
+from prefect.client.schemas.objects import ConcurrencyLimitConfig
 from prefect.client.schemas.schedules import construct_schedule
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectAlreadyExists
@@ -53,17 +54,26 @@ async def set_up(client: PrefectClient, *, own: bool = False) -> None:
 async def deployment(entry: dict[str, Any], job_variables: dict[str, Any]) -> RunnerDeployment:
     """One entry of prefect.yaml, with these job variables added, as Prefect's own value."""
     flow: Flow[..., Any] = load_flow_from_entrypoint(entry["entrypoint"], use_placeholder_flow=False)
-    schedules = [
-        DeploymentScheduleCreate(schedule=construct_schedule(interval=each["interval"]), slug=each["slug"])
-        for each in entry.get("schedules", [])
-    ]
     return await flow.ato_deployment(
         name=entry["name"],
         description=entry["description"],
         parameters=entry.get("parameters", {}),
         tags=entry.get("tags", []),
-        schedules=schedules,
+        schedules=[schedule(each) for each in entry.get("schedules", [])],
+        concurrency_limit=limit(entry.get("concurrency_limit")),
         work_pool_name=entry["work_pool"]["name"],
         job_variables=entry["work_pool"]["job_variables"] | job_variables,
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
+
+
+def schedule(entry: dict[str, Any]) -> DeploymentScheduleCreate:
+    """One entry of a deployment's schedules."""
+    when = {name: entry[name] for name in ("interval", "cron", "rrule", "timezone") if name in entry}
+    rest = {name: entry[name] for name in ("slug", "active", "parameters") if name in entry}
+    return DeploymentScheduleCreate(schedule=construct_schedule(**when), **rest)
+
+
+def limit(entry: dict[str, Any] | None) -> ConcurrencyLimitConfig | None:
+    """How many runs of a deployment there may be at a time, and what becomes of the others."""
+    return ConcurrencyLimitConfig.model_validate(entry) if entry else None

@@ -14,6 +14,7 @@ from prefect.states import Cancelled, Completed, Failed
 from proctor.blocks.errors import BackendUnavailableError, ConfigError
 from proctor.blocks.registry import make_backend
 from proctor.configs import records
+from proctor.configs.config_file import ConfigFile
 from proctor.configs.host_env import current_evaluation, forget
 from proctor.configs.schema import EvaluationConfig
 from proctor.flows.exports import export_all
@@ -21,6 +22,7 @@ from proctor.flows.supervise import follow_all, submit_all
 from proctor.tasks.api import prompt_api
 from proctor.tasks.engine_lock import engine_lock
 from proctor.tasks.jobs import UNAVAILABLE
+from proctor.tasks.named_config import pinned
 from proctor.tasks.plan import Plan
 from proctor.tasks.planning import folder_of, plan
 from proctor.tasks.publish import publish_plan
@@ -39,18 +41,23 @@ async def release_everything(flow: Flow[..., Any], flow_run: FlowRun, state: Sta
 
 
 @flow(name="evaluate", on_cancellation=[release_everything], persist_result=True, result_serializer="json")
-async def evaluate(config: EvaluationConfig) -> State[Any]:
+async def evaluate(config: EvaluationConfig | ConfigFile) -> State[Any]:
     """Measure one model by some benchmarks at one place: resolve, plan, submit, watch, fetch, parse, export.
 
+    A config by the name of its file is read when the run first starts.
     Started again after a crash, it goes on where it was: finished benchmarks are kept, running ones adopted.
     """
     async with prompt_api():
         return await drive(config)
 
 
-async def drive(config: EvaluationConfig) -> State[Any]:
+async def drive(asked: EvaluationConfig | ConfigFile) -> State[Any]:
     """The evaluation of this run, once no other engine drives it; the answer is the final state."""
     started = await this_run()
+    try:
+        config = await pinned(started, asked) if isinstance(asked, ConfigFile) else asked
+    except ConfigError as error:
+        return Failed(message=str(error))
     output_dir = folder_of(config, started)
     async with engine_lock(output_dir) as waited:
         if waited:

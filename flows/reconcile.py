@@ -42,6 +42,13 @@ async def reconcile_all(client: PrefectClient) -> list[str]:
     return [sentence for sentence in done if sentence]
 
 
+async def planned_cures(client: PrefectClient) -> list[str]:
+    """What `reconcile_all` would do, without doing it."""
+    runs = [*await evaluations(client, UNSETTLED), *await evaluations(client, ["CANCELLED"])]
+    found = [(records.evaluation_id(run.id), cure(examine(run))) for run in runs]
+    return [f"{name}: {what}" for name, what in found if what != "leave alone"]
+
+
 async def evaluations(client: PrefectClient, states: Sequence[str]) -> list[FlowRun]:
     """The newest evaluations in one of these states."""
     wanted: dict[str, Any] = {

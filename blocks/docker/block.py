@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proctor.blocks.backend import Backend
-from proctor.blocks.docker import containers, remote
+from proctor.blocks.docker import containers, remote, strays
 from proctor.blocks.docker.doctor import examine
 from proctor.blocks.docker.engine import connect, engine_errors, ensure_image, facts, shares_files
 from proctor.blocks.docker.parse import (
@@ -45,6 +45,7 @@ from proctor.blocks.log_tail import last_lines
 from proctor.blocks.secrets import value_of
 from proctor.blocks.stage_files import Stage, job_state, read_folder
 from proctor.blocks.stages import EXIT_UNAVAILABLE, GRACE_SECONDS, server_command
+from proctor.blocks.stray import Stray
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import LocalExecution
 
@@ -76,6 +77,14 @@ class DockerBackend(Backend):
     def examine(self, jobs: Sequence[JobSpec]) -> Iterable[Finding]:
         """What `proctor doctor` says about these jobs here."""
         return examine(self.execution, jobs)
+
+    def strays(self) -> Sequence[Stray]:
+        """Everything of ours there."""
+        return strays.find(self.client())
+
+    def remove_strays(self, found: Collection[Stray]) -> None:
+        """End these."""
+        strays.remove(self.client(), found)
 
     def submit(self, jobs: Sequence[JobSpec]) -> dict[str, JobHandle | BackendError]:
         """Create and start every container that is not there yet."""

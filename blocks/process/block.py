@@ -27,7 +27,7 @@ from proctor.blocks.job_files import (
     write_step,
 )
 from proctor.blocks.log_tail import follow, last_lines
-from proctor.blocks.process import processes
+from proctor.blocks.process import processes, strays
 from proctor.blocks.process.doctor import examine
 from proctor.blocks.process.environments import VERSIONS, default_cache, environment
 from proctor.blocks.process.ports import require_free_port
@@ -35,6 +35,7 @@ from proctor.blocks.process.render import render
 from proctor.blocks.secrets import resolve_env, runtime_names, runtime_value
 from proctor.blocks.stage_files import ALIVE, GONE, Seen, after_server_death, job_state, read_folder
 from proctor.blocks.stages import EXIT_CANNOT_START, GRACE_SECONDS, step_marker
+from proctor.blocks.stray import Stray
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import ProcessExecution
 
@@ -64,6 +65,14 @@ class ProcessBackend(Backend):
     def examine(self, jobs: Sequence[JobSpec]) -> Iterable[Finding]:
         """What `proctor doctor` says about these jobs here."""
         return examine(self.execution, jobs)
+
+    def strays(self) -> Sequence[Stray]:
+        """Everything of ours there."""
+        return strays.find()
+
+    def remove_strays(self, found: Collection[Stray]) -> None:
+        """End these."""
+        strays.remove(found)
 
     def submit(self, jobs: Sequence[JobSpec]) -> dict[str, JobHandle | BackendError]:
         """Start every process that was not started before."""

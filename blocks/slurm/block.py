@@ -11,7 +11,7 @@ from proctor.blocks.backend import Backend
 from proctor.blocks.errors import BackendError, RejectedError, TransientError
 from proctor.blocks.finding import Finding
 from proctor.blocks.job import JobHandle, JobSpec, JobState, JobStatus, StepStatus
-from proctor.blocks.slurm import parse, remote
+from proctor.blocks.slurm import parse, remote, strays
 from proctor.blocks.slurm.cluster import Cluster, cluster
 from proctor.blocks.slurm.doctor import examine
 from proctor.blocks.slurm.fetch import fetch
@@ -19,6 +19,7 @@ from proctor.blocks.slurm.render import render
 from proctor.blocks.slurm.states import GAVE_UP, meaning
 from proctor.blocks.slurm.upload import upload, variables
 from proctor.blocks.slurm.verdict import stuck, verdict
+from proctor.blocks.stray import Stray
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import SlurmExecution
 
@@ -47,6 +48,14 @@ class SlurmBackend(Backend):
     def examine(self, jobs: Sequence[JobSpec]) -> Iterable[Finding]:
         """What `proctor doctor` says about these jobs here."""
         return examine(self.execution, jobs)
+
+    def strays(self) -> Sequence[Stray]:
+        """Everything of ours there."""
+        return strays.find(self.cluster)
+
+    def remove_strays(self, found: Collection[Stray]) -> None:
+        """End these."""
+        strays.remove(self.cluster, found)
 
     def submit(self, jobs: Sequence[JobSpec]) -> dict[str, JobHandle | BackendError]:
         """One remote command: everything goes up in one stream, and each job is answered by its name."""

@@ -148,6 +148,10 @@ class Stack:
             time.sleep(0.2)
         return answer
 
+    def delete(self, path: str) -> None:
+        """Take something out of the server."""
+        httpx.delete(f"{self.api}{path}", timeout=30).raise_for_status()
+
     def create(self, deployment: str, config: dict[str, Any]) -> httpx.Response:
         """The answer to a request for a run of `evaluate`."""
         found = self.get(f"/deployments/name/evaluate/{deployment}")

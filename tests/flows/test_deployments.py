@@ -26,14 +26,14 @@ def test_every_entrypoint_loads_beside_a_user_s_own_flows(tmp_path: Path) -> Non
         (tmp_path / package / "__init__.py").write_text("raise RuntimeError('this is the user\\'s own package')\n")
     done = subprocess.run([sys.executable, "-c", LOAD], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [*["evaluate"] * 5, "reconcile"]
+    assert json.loads(done.stdout) == [*["evaluate"] * 7, "reconcile", "reap"]
 
 
 def test_the_checkout_deploys_what_the_package_ships() -> None:
     for name in ("prefect.yaml", "prefect.toml"):
         assert (ROOT / name).resolve() == ROOT / "flows" / name
     names = [each["name"] for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]]
-    assert names == ["local", "process", "slurm", "simulated", "custom", "machine"]
+    assert names == ["local", "process", "slurm", "lepton", "simulated", "custom", "nightly", "machine", "machine"]
 
 
 @pytest.mark.live
@@ -47,7 +47,7 @@ def test_setting_up_twice_changes_nothing(stack: Stack) -> None:
     subprocess.run([sys.executable, "-c", SET_UP], env=stack.env, check=True)
     assert found() == before
     assert {name for _, name in before} == {
-        "local", "process", "slurm", "simulated", "custom", "machine", "proctor-crash-zombies", "proctor-settle-then-reattach",
+        "local", "process", "slurm", "lepton", "simulated", "custom", "nightly", "machine", "proctor-crash-zombies", "proctor-settle-then-reattach",
     }  # fmt: skip
 
 

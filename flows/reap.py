@@ -1,0 +1,98 @@
+"""The flow `reap`: find what carries our label and belongs to nobody any more, and end it."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect import flow
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.logging import get_logger
+from pydantic import ValidationError
+
+from proctor.blocks.backend import Backend
+from proctor.blocks.errors import BackendError, ConfigError
+from proctor.blocks.registry import make_backend
+from proctor.blocks.stray import Stray
+from proctor.configs import records
+from proctor.flows.reconcile import planned_cures, reconcile_all
+from proctor.tasks.reaping import GRACE, Ended, place, reapable
+from proctor.tasks.release import config_of
+
+PAGE = 200
+NEWEST = 600
+"""How many evaluations are looked at to learn which machines are ours."""
+
+
+@flow(name="reap")
+async def reap(grace: float = GRACE, dry_run: bool = False) -> list[str]:
+    """End containers, processes and jobs of evaluations that are over, and mend runs whose process is gone.
+
+    Nothing is touched that belongs to an evaluation which this server does not know, or that ended less than `grace`
+    seconds ago. The answer says in one sentence each what was done, or with `dry_run` what would be.
+    """
+    async with get_client() as client:
+        return await reap_all(client, grace, dry_run=dry_run)
+
+
+async def reap_all(client: PrefectClient, grace: float = GRACE, *, dry_run: bool = False) -> list[str]:
+    """The same outside of a flow run: for `proctor reap`. Safe to repeat."""
+    said = [f"would mend: {each}" for each in await planned_cures(client)] if dry_run else await reconcile_all(client)
+    for backend in backends(await newest(client)):
+        try:
+            said += await reap_one(client, backend, grace, dry_run=dry_run)
+        except (BackendError, ConfigError) as error:
+            get_logger("proctor").warning("not looked at: %s", error)
+            said.append(f"not looked at: {error}")
+    return said
+
+
+async def reap_one(client: PrefectClient, backend: Backend, grace: float, *, dry_run: bool) -> list[str]:
+    """What nobody wants any more on one machine."""
+    strays = await asyncio.to_thread(backend.strays)
+    known = await ends_of(client, {stray.evaluation for stray in strays})
+    doomed: list[Stray] = reapable(strays, known, datetime.now(UTC), grace)
+    if doomed and not dry_run:
+        await asyncio.to_thread(backend.remove_strays, doomed)
+    return [f"{'would end' if dry_run else 'ended'} {each.what} of {each.evaluation}" for each in doomed]
+
+
+async def newest(client: PrefectClient) -> list[FlowRun]:
+    """The newest evaluations, a bounded number."""
+    wanted = FlowRunFilter.model_validate({"tags": {"all_": [records.EVALUATION_TAG]}})
+    found: list[FlowRun] = []
+    for offset in range(0, NEWEST, PAGE):
+        order = FlowRunSort.EXPECTED_START_TIME_DESC
+        page = await client.read_flow_runs(flow_run_filter=wanted, sort=order, limit=PAGE, offset=offset)
+        found += page
+        if len(page) < PAGE:
+            break
+    return found
+
+
+def backends(runs: Collection[FlowRun]) -> list[Backend]:
+    """A backend for each machine that these evaluations ran on."""
+    found: dict[str, Backend] = {}
+    for run in runs:
+        try:
+            execution = config_of(run).execution
+            found.setdefault(place(execution.model_dump()), make_backend(execution))
+        except (ConfigError, ValidationError, KeyError):
+            continue  # a config of another version, or a backend that is not installed here
+    return list(found.values())
+
+
+async def ends_of(client: PrefectClient, evaluations: Collection[str]) -> Mapping[str, Ended]:
+    """How these evaluations stand, by id; those that this server does not know are left out."""
+    names, found = sorted(evaluations), dict[str, Ended]()
+    for start in range(0, len(names), PAGE):
+        tags = [records.evaluation_tag(each) for each in names[start : start + PAGE]]
+        wanted: dict[str, Any] = {"tags": {"any_": tags, "all_": [records.EVALUATION_TAG]}}
+        for run in await client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(wanted), limit=PAGE):
+            if run.state:
+                ended = Ended(run.state.type.value, run.state.name or "", run.state.timestamp)
+                found[records.evaluation_id(run.id)] = ended
+    return found

@@ -1,0 +1,31 @@
+"""The config of an evaluation that was started by the name of its file: read once, and kept with the run."""
+
+import asyncio
+from pathlib import Path
+
+from proctor.configs.config_file import ConfigFile
+from proctor.configs.load import load
+from proctor.configs.schema import EvaluationConfig
+from proctor.tasks.api import api
+from proctor.tasks.records import EvaluationRun
+
+
+async def pinned(run: EvaluationRun, named: ConfigFile) -> EvaluationConfig:
+    """The config in the file, which from now on is the run's parameter: the file may change, a resumed run does not.
+
+    Raises ConfigError for any mistake in it.
+    """
+    config = await asyncio.to_thread(read, named)
+    parameters = {"config": config.model_dump(mode="json", exclude_unset=True)}
+    await api().update_flow_run(run.flow_run_id, parameters=parameters)
+    return config
+
+
+def read(named: ConfigFile) -> EvaluationConfig:
+    """The config in the file. Raises ConfigError."""
+    path = Path(named.file).expanduser()
+    ours = path.parent == Path("examples") and not path.parent.is_dir()
+    if ours:
+        return load("examples", path.name, named.overrides, named.tasks)
+    base = f'base_dir="{path.parent.absolute()}"'
+    return load(path.parent, path.name, [base, *named.overrides], named.tasks)

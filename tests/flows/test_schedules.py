@@ -1,0 +1,88 @@
+"""A schedule as a team uses one: a file's name, a time zone, a limit; fired by a real server, run by a real worker."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.flows.stack import Run, Stack, wait_for
+from tests.flows.test_evaluate import config
+
+pytestmark = pytest.mark.live
+
+
+def written(tmp_path: Path, **execution: Any) -> Path:
+    path = tmp_path / "nightly.yaml"
+    content = config(Path("results"), "mmath_en", "mmath_zh", **execution)
+    path.write_text(yaml.safe_dump({**content, "name": "nightly"}))
+    return path
+
+
+def runs_of(stack: Stack, deployment: str) -> list[dict[str, Any]]:
+    order = "EXPECTED_START_TIME_ASC"
+    return stack.filter("/flow_runs/filter", deployments={"id": {"any_": [deployment]}}, sort=order)
+
+
+def nightly(stack: Stack, name: str, strategy: str, file: Path, **schedule: Any) -> str:
+    """A copy of the shipped deployment that is switched on; the answer is its id."""
+    shipped = stack.get("/deployments/name/evaluate/nightly")
+    same = ("flow_id", "entrypoint", "work_pool_name", "job_variables", "tags", "parameter_openapi_schema")
+    body = {key: shipped[key] for key in same} | {"name": name, "enforce_parameter_schema": True}
+    body["parameters"] = {"config": {"file": str(file), "overrides": ["execution.score=0.75"], "tasks": ["mmath_en"]}}
+    body |= {"concurrency_limit": 1, "concurrency_options": {"collision_strategy": strategy}}
+    body["schedules"] = [{"schedule": schedule, "active": True}] if schedule else []
+    return str(stack.post("/deployments/", body).raise_for_status().json()["id"])
+
+
+def test_the_shipped_nightly_waits_to_be_switched_on(stack: Stack) -> None:
+    shipped = stack.get("/deployments/name/evaluate/nightly")
+    (schedule,) = shipped["schedules"]
+    assert schedule["schedule"] == {"cron": "0 2 * * *", "timezone": "Europe/Berlin", "day_or": True}
+    assert schedule["active"] is False
+    assert shipped["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+    for name, every in (("reconcile", 600), ("reap", 3600)):
+        (schedule,) = stack.get(f"/deployments/name/{name}/machine")["schedules"]
+        assert (schedule["active"], schedule["schedule"]["interval"]) == (True, every)
+
+
+def test_a_schedule_fires_and_keeps_the_config_that_it_read(stack: Stack, tmp_path: Path) -> None:
+    file = written(tmp_path, step_seconds=0.2)
+    deployment = nightly(stack, "scheduled", "CANCEL_NEW", file, cron="* * * * *", timezone="Europe/Berlin")
+    try:
+        first = wait_for(lambda: runs_of(stack, deployment), 150)[0]
+        run = Run(stack, first["id"])
+        assert run.until(seconds=120) == "Completed", run.message
+    finally:
+        assert stack.get(f"/deployments/{deployment}")
+        stack.delete(f"/deployments/{deployment}")
+    assert first["auto_scheduled"] is True
+    assert run.folder.parent == tmp_path / "results"
+    (scored,) = json.loads((run.folder / "results.json").read_text())["benchmarks"]
+    assert (scored["benchmark"], scored["scores"][0]["value"]) == ("mmath.mmath_en", 0.75)
+    kept = run.record["parameters"]["config"]
+    assert (kept["name"], kept["execution"]["score"]) == ("nightly", 0.75)
+    assert run.record["name"] == f"nightly on simulated {run.id}"
+
+
+@pytest.mark.parametrize(("strategy", "ends"), [("CANCEL_NEW", "Cancelled"), ("ENQUEUE", "Completed")])
+def test_a_late_run_is_skipped_or_waits(stack: Stack, tmp_path: Path, strategy: str, ends: str) -> None:
+    deployment = nightly(stack, f"late-{strategy}", strategy, written(tmp_path, step_seconds=6))
+    path = f"/deployments/{deployment}/create_flow_run"
+    ids = []
+    for _ in range(2):
+        ids.append(stack.post(path, {"state": {"type": "SCHEDULED"}}).raise_for_status().json()["id"])
+        wait_for(lambda: Run(stack, ids[0]).state == "Running", 30)
+    first, second = (Run(stack, each) for each in ids)
+    assert second.until("Cancelled", "AwaitingConcurrencySlot", "Completed") != "Completed"
+    assert first.until() == "Completed", first.message
+    assert second.until("Cancelled", "Completed", seconds=90) == ends
+    stack.delete(f"/deployments/{deployment}")
+
+
+def test_a_mistake_in_the_file_is_the_message(stack: Stack, tmp_path: Path) -> None:
+    run = stack.start("nightly", {"file": str(tmp_path / "none.yaml")})
+    assert run.until() == "Failed"
+    assert "none.yaml" in run.message
+    assert stack.create("nightly", {"fiel": "x"}).status_code == 409
