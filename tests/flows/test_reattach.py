@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def config(folder: Path, endpoint: str, place: dict[str, Any], script: str = "ti
 def begin(stack: Stack, folder: Path, endpoint: str, place: dict[str, Any], script: str = GO) -> Run:
     """An evaluation whose first benchmark runs."""
     run = stack.start(place["execution"]["type"], config(folder, endpoint, place, script))
-    wait_for(lambda: file("alpha.0/ran")(run, folder), 90)
+    wait_for(lambda: Scene(run, folder, folder).has("alpha.0/ran"), 90)
     return run
 
 
@@ -100,37 +101,54 @@ def folder_of(run: Run, output: Path) -> Path | None:
     return next(output.glob(f"*-{run.id}"), None)
 
 
-def file(name: str) -> Callable[[Run, Path], bool]:
-    return lambda run, output: (folder := folder_of(run, output)) is not None and (folder / name).exists()
+@dataclass(frozen=True)
+class Scene:
+    """An evaluation and where it happens."""
+
+    run: Run
+    work: Path
+    """Where the benchmarks of evaluations work."""
+    output: Path
+    """Where their results come to."""
+
+    def has(self, name: str) -> bool:
+        """Whether a benchmark, or what runs it, has left this file where it works."""
+        return (folder := folder_of(self.run, self.work)) is not None and (folder / name).exists()
+
+    def holds(self, name: str) -> bool:
+        """Whether the engine has left this file among the results."""
+        return (folder := folder_of(self.run, self.output)) is not None and (folder / name).exists()
 
 
-BOUNDARIES: dict[str, Callable[[Run, Path], bool]] = {
-    "recorded": lambda run, _: "proctor.engine" in run.labels,
-    "intent": lambda run, _: any(key.startswith("proctor.job.") for key in run.labels),
-    "claimed": file("alpha.0/stage.pre-start"),
-    "running": file("alpha.0/stage.running"),
-    "ended": file("alpha.0/stage.exit"),
-    "scored": file("alpha.0/benchmark.json"),
-    "child completed": lambda run, _: run.states().get("alpha") == "Completed",
-    "all ended": file("beta.1/stage.exit"),
-    "all scored": file("beta.1/benchmark.json"),
-    "exported": file("results.json"),
+BOUNDARIES: dict[str, Callable[[Scene], bool]] = {
+    "recorded": lambda scene: "proctor.engine" in scene.run.labels,
+    "intent": lambda scene: any(key.startswith("proctor.job.") for key in scene.run.labels),
+    "uploaded": lambda scene: scene.has(".proctor"),
+    "claimed": lambda scene: scene.has("alpha.0/stage.pre-start"),
+    "running": lambda scene: scene.has("alpha.0/stage.running"),
+    "ended": lambda scene: scene.has("alpha.0/stage.exit"),
+    "scored": lambda scene: scene.holds("alpha.0/benchmark.json"),
+    "child completed": lambda scene: scene.run.states().get("alpha") == "Completed",
+    "all ended": lambda scene: scene.has("beta.1/stage.exit"),
+    "all scored": lambda scene: scene.holds("beta.1/benchmark.json"),
+    "exported": lambda scene: scene.holds("results.json"),
 }
 
 
-def kill_at(name: str, stack: Stack, output: Path, place: dict[str, Any], settings: dict[str, Any]) -> str:
+def kill_at(name: str, stack: Stack, deployment: str, settings: dict[str, Any], work: Path, output: Path) -> str:
     """Kill the engine at a boundary; the answer is what is wrong afterwards."""
-    run = stack.start(place["execution"]["type"], settings)
+    run = stack.start(deployment, settings)
+    scene = Scene(run, work, output)
     wait_for(lambda: run.engine, 90, pause=0.02)
     engine = run.engine
     assert engine
-    wait_for(lambda: BOUNDARIES[name](run, output), 90, pause=0.01)
+    wait_for(lambda: BOUNDARIES[name](scene), 90, pause=0.01)
     os.kill(engine, signal.SIGKILL)
     scored = {path: path.stat().st_mtime_ns for path in output.glob(f"*-{run.id}/*/benchmark.json")}
     state = run.until(seconds=200)
     wrong = [f"{state}: {run.message}"] if state != "Completed" else []
-    if starts(run.folder) != {"alpha": 1, "beta": 1}:
-        wrong.append(f"started {starts(run.folder)}")
+    if (count := starts(folder_of(run, work) or work)) != {"alpha": 1, "beta": 1}:
+        wrong.append(f"started {count}")
     if run.engine == engine:
         wrong.append("no second engine was needed")
     wrong += [f"{path} was computed again" for path, time_ns in scored.items() if path.stat().st_mtime_ns != time_ns]
@@ -139,13 +157,20 @@ def kill_at(name: str, stack: Stack, output: Path, place: dict[str, Any], settin
     return ", ".join([*wrong, *leftovers(run)])
 
 
+def killed_everywhere(
+    stack: Stack, deployment: str, settings: dict[str, Any], work: Path, output: Path
+) -> dict[str, str]:
+    """What went wrong at each boundary at which the engine of an evaluation was killed; five evaluations at a time."""
+    with ThreadPoolExecutor(5) as pool:
+        done = pool.map(lambda name: kill_at(name, stack, deployment, settings, work, output), BOUNDARIES)
+        found = dict(zip(BOUNDARIES, done, strict=True))
+    return {name: wrong for name, wrong in found.items() if wrong}
+
+
 @pytest.mark.timeout(1200)
 def test_kill_the_engine_at_every_boundary(stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]) -> None:
     settings = config(tmp_path, endpoint, place)
-    with ThreadPoolExecutor(5) as pool:
-        done = pool.map(lambda name: kill_at(name, stack, tmp_path, place, settings), BOUNDARIES)
-        found = dict(zip(BOUNDARIES, done, strict=True))
-    assert not {name: wrong for name, wrong in found.items() if wrong}
+    assert not killed_everywhere(stack, place["execution"]["type"], settings, tmp_path, tmp_path)
 
 
 def test_a_killed_worker_ends_nothing(

@@ -7,6 +7,7 @@ import pytest
 
 from tests.cluster import SSHD, as_user, fake_harness
 from tests.flows.stack import Run, Stack, wait_for
+from tests.flows.test_reattach import BOUNDARIES, killed_everywhere
 
 pytestmark = pytest.mark.live
 
@@ -60,6 +61,12 @@ def submitted(run: Run) -> list[str]:
     return [line for line in names if line.startswith(f"proctor-{run.id}-")]
 
 
+def living(run: Run) -> list[str]:
+    """The Slurm jobs of an evaluation that have not ended."""
+    names = as_user("squeue", "-h", "-o", "%j %i %T").splitlines()
+    return [line for line in names if line.startswith(f"proctor-{run.id}-")]
+
+
 def test_an_evaluation_runs_on_the_cluster_and_its_results_come_home(
     stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
 ) -> None:
@@ -85,3 +92,39 @@ def test_a_preempted_job_runs_its_rest_again(
     assert run.until(seconds=300) == "Completed", run.message
     assert starts(remote_folder(shared, run)) == {"alpha": 2, "beta": 1}
     assert len(submitted(run)) == 2
+
+
+@pytest.mark.timeout(1200)
+def test_kill_the_engine_at_every_boundary(
+    stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
+) -> None:
+    settings = config(tmp_path, shared, package, endpoint, "time.sleep(3)")
+    assert not killed_everywhere(stack, "slurm", settings, shared, tmp_path)
+    jobs = as_user("squeue", "-h", "-t", "all", "-o", "%j").split()
+    ours = [name for name in jobs if any(shared.glob(f"*-{name.split('-')[1]}") if name.count("-") > 1 else [])]
+    assert len(ours) == len(set(ours)) == len(BOUNDARIES)
+
+
+def test_cancelling_ends_the_job_and_its_successor(
+    stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
+) -> None:
+    run = stack.start("slurm", config(tmp_path, shared, package, endpoint, "time.sleep(300)"))
+    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1, 90)
+    run.cancel()
+    wait_for(lambda: not living(run), 30)
+    assert run.until() == "Cancelled"
+    assert set(run.states().values()) == {"Cancelled"}
+
+
+def test_one_benchmark_can_be_cancelled_alone(
+    stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
+) -> None:
+    script = "'beta' in str(out) or time.sleep(300)"
+    run = stack.start("slurm", config(tmp_path, shared, package, endpoint, script))
+    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1, 90)
+    alpha = wait_for(lambda: next((each for each in run.benchmarks() if each["name"] == "fake.alpha"), None))
+    assert alpha
+    run.cancel(alpha["id"])
+    assert run.until(seconds=90) == "Failed"
+    assert run.states() == {"alpha": "Cancelled", "beta": "Completed"}
+    assert not living(run)
