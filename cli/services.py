@@ -52,9 +52,11 @@ def engines(worker: psutil.Process) -> list[psutil.Process]:
 
 
 def is_engine(process: psutil.Process) -> bool:
-    """Whether a process is Prefect's own: it knows its flow run, and runs a module of Prefect's."""
+    """Whether a process drives a flow run: it knows which, and runs a module that does."""
     with suppress(psutil.Error):
-        return "PREFECT__FLOW_RUN_ID" in process.environ() and any("prefect" in part for part in process.cmdline()[:4])
+        return "PREFECT__FLOW_RUN_ID" in process.environ() and any(
+            "prefect" in part or part == "proctor.flows.engine" for part in process.cmdline()[:4]
+        )
     return False
 
 

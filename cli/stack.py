@@ -127,7 +127,7 @@ def failed(name: str, message: str) -> None:
 def worker_command() -> list[str]:
     """The one process worker of this machine."""
     name = f"proctor-{socket.gethostname()}"
-    return [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", name]
+    return [sys.executable, "-m", "proctor.flows.worker", "--pool", POOL, "--type", "process", "--name", name]
 
 
 def environment(url: str) -> dict[str, str]:

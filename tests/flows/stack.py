@@ -94,7 +94,18 @@ class Stack:
         wait_for(self.healthy, 90)
 
     def start_worker(self) -> None:
-        self.worker = self._start([PREFECT, "worker", "start", "--pool", "proctor", "--name", "tests"], "worker.log")
+        command = [
+            sys.executable,
+            "-m",
+            "proctor.flows.worker",
+            "--pool",
+            "proctor",
+            "--type",
+            "process",
+            "--name",
+            "tests",
+        ]
+        self.worker = self._start(command, "worker.log")
 
     def set_up(self) -> None:
         subprocess.run([sys.executable, "-c", SET_UP], env=self.env, check=True, cwd=self.home)
