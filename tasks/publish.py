@@ -11,6 +11,7 @@ from prefect.logging import get_run_logger
 
 from proctor.blocks.job import Step
 from proctor.configs import records
+from proctor.tasks.answered import answered
 from proctor.tasks.progress import Row, job_words, progress_rows
 from proctor.tasks.records import EvaluationRun, update_table, write_artifact, write_table
 from proctor.tasks.watch import Watcher
@@ -66,13 +67,5 @@ def _say(watcher: Watcher, said: dict[str, str]) -> None:
 
 def _rows(steps: Sequence[Step], watcher: Watcher) -> list[Row]:
     sights = {step.name: sight for step in steps if (sight := watcher.sight_of(step.name))}
-    counts = {name: _requests(Path(watcher.plan.folder) / name) for name, sight in sights.items()}
+    counts = {name: answered(Path(watcher.plan.folder) / name) for name, sight in sights.items()}
     return progress_rows(steps, sights, counts)
-
-
-def _requests(folder: Path) -> int | None:
-    """How many requests a running harness has had answered, where it counts them in this folder."""
-    try:
-        return int((folder / "progress").read_text())
-    except (OSError, ValueError):
-        return None
