@@ -91,7 +91,7 @@ def start_server(last: Record | None) -> Record:
     """Start a server, at the address of the last one where that is free."""
     port = free_port([urlsplit(last.url).port or FIRST_PORT] if last else [FIRST_PORT])
     url = f"http://127.0.0.1:{port}/api"
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "proctor.flows.server", str(port)]
     record = services.start("server", command, environment(url), url, version())
     write_record("server", record)
     return record
@@ -140,6 +140,7 @@ def environment(url: str) -> dict[str, str]:
         "PROCTOR_HOME": str(home()),
         "DO_NOT_TRACK": "1",
         "PYTHONUNBUFFERED": "1",
+        "PREFECT_CLIENT_MAX_RETRIES": "100",  # short waits: our server says when to ask again
     }
     return {**dict(flat("PREFECT", tomllib.loads(packaged("prefect.toml")))), **mine, **fixed}
 

@@ -74,7 +74,7 @@ class Stack:
             **{key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "PROCTOR"))},
             "PREFECT_HOME": str(self.home),
             "PREFECT_API_URL": self.api,
-            "PREFECT_CLIENT_MAX_RETRIES": "10",
+            "PREFECT_CLIENT_MAX_RETRIES": "100",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
@@ -89,8 +89,7 @@ class Stack:
         return f"http://127.0.0.1:{self.port}/api"
 
     def start_server(self) -> None:
-        command = [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
-        self.server = self._start(command, "server.log")
+        self.server = self._start([sys.executable, "-m", "proctor.flows.server", str(self.port)], "server.log")
         wait_for(self.healthy, 90)
 
     def start_worker(self) -> None:

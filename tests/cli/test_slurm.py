@@ -1,0 +1,121 @@
+"""An evaluation on the real cluster as its user sees it: states in Slurm's words, logs, kill, and a cluster that vanishes."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.machine import Machine
+from tests.cluster import SSH_PORT, SSHD, as_user, fake_harness, ssh_config
+from tests.flows.stack import wait_for
+from tests.wan_proxy import WanProxy
+
+pytestmark = pytest.mark.live
+
+CONFIG = """
+defaults: [{{execution: slurm}}, {{deployment: none}}, _self_]
+execution:
+  hostname: cluster
+  ssh_config: {ssh_config}
+  account: eval
+  partition: gpu
+  walltime: 600
+  container_runtime: none
+  output_dir: {shared}
+  image_cache: {home}/results/.proctor-cache
+  local_dir: {work}
+  poll_interval: 0.5
+target: {{api_endpoint: {{url: "{endpoint}", model_id: fake-model}}}}
+evaluation:
+  trust_unlisted: true
+  env_vars: {{FAKE_SCRIPT: "lit:print('the harness speaks', flush=True); time.sleep({seconds})"}}
+  tasks: [{{name: fake.alpha, packages: [{package}]}}]
+"""
+
+
+class Cluster:
+    """What a config of these tests says."""
+
+    def __init__(self, machine: Machine, home: Path, shared: Path, endpoint: str) -> None:
+        self.machine = machine
+        self.values = {
+            "ssh_config": SSHD / "ssh_config",
+            "shared": shared,
+            "home": home,
+            "work": machine.work,
+            "endpoint": endpoint,
+            "package": fake_harness(home),
+        }
+
+    def start(self, *overrides: str, seconds: float = 0, **values: object) -> str:
+        """The id of an evaluation that runs for so many seconds."""
+        path = self.machine.work / "slurm.yaml"
+        path.write_text(CONFIG.format(**self.values, seconds=seconds) if not values else self.text(seconds, **values))
+        options = [word for each in overrides for word in ("-o", each)]
+        done = self.machine.run("run", "--config", str(path), *options, "--detach")
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def text(self, seconds: float, **values: object) -> str:
+        return CONFIG.format(**{**self.values, **values}, seconds=seconds)
+
+    def words(self, evaluation: str) -> str:
+        """What `proctor status` says."""
+        return self.machine.run("status", evaluation).stdout
+
+
+@pytest.fixture
+def cluster(machine: Machine, cluster_home: Path, shared: Path, endpoint: str) -> Cluster:
+    return Cluster(machine, cluster_home, shared, endpoint)
+
+
+@pytest.fixture
+def full(cluster_home: Path) -> Iterator[None]:
+    """A cluster without a free node."""
+    submitted = as_user("sbatch", "--parsable", "--exclusive", "--nodes=4", "--output=/dev/null", "--wrap", "sleep 300")
+    wait_for(lambda: as_user("squeue", "-h", "-j", submitted.strip(), "-o", "%T").strip() == "RUNNING", 60)
+    yield
+    as_user("scancel", submitted.strip())
+
+
+def living(evaluation: str) -> str:
+    names = as_user("squeue", "-h", "-o", "%j %i").splitlines()
+    return "\n".join(line for line in names if line.startswith(f"proctor-{evaluation}-"))
+
+
+def test_status_says_why_a_job_waits_and_kill_ends_it(cluster: Cluster, full: None) -> None:
+    evaluation = cluster.start()
+    words = wait_for(lambda: found if "pending" in (found := cluster.words(evaluation)) else "", 60)
+    assert re.search(r"pending: (Resources|Priority)", words), words
+    assert living(evaluation)
+    assert cluster.machine.run("kill", evaluation).returncode == 0
+    wait_for(lambda: not living(evaluation), 30)
+
+
+def test_status_names_the_node_and_logs_follow_the_benchmark(cluster: Cluster) -> None:
+    evaluation = cluster.start(seconds=8)
+    words = wait_for(lambda: found if "running" in (found := cluster.words(evaluation)) else "", 90)
+    assert re.search(r"\bn[1-4]\b", words), words
+    followed = cluster.machine.run("logs", f"{evaluation}.alpha", "--follow")
+    assert "the harness speaks" in followed.stdout
+    assert cluster.machine.run("status", evaluation, "--watch").returncode == 0
+
+
+def test_a_cluster_that_vanishes_for_good_ends_unavailable_and_resume_takes_the_job_up(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    with WanProxy(SSH_PORT) as proxy:
+        evaluation = cluster.start("execution.patience=8", seconds=4, ssh_config=ssh_config(tmp_path, proxy.port))
+        wait_for(lambda: living(evaluation), 60)
+        job = living(evaluation)
+        proxy.refuse = True
+        proxy.cut()
+        said = cluster.machine.run("status", evaluation, "--watch")
+        assert said.returncode == 1
+        assert "proctor resume" in said.stdout + said.stderr
+        proxy.refuse = False
+        resumed = cluster.machine.run("resume", evaluation)
+        assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    jobs = as_user("squeue", "-h", "-t", "all", "-o", "%j %i").splitlines()
+    assert [line for line in jobs if line.startswith(f"proctor-{evaluation}-")] == [job]
