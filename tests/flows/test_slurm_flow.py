@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import SSHD, as_user, fake_harness
+from tests.cluster import SSHD, USER, as_user, fake_harness
 from tests.flows.stack import Run, Stack, wait_for
 from tests.flows.test_reattach import BOUNDARIES, killed_everywhere
 
@@ -100,9 +100,10 @@ def test_kill_the_engine_at_every_boundary(
 ) -> None:
     settings = config(tmp_path, shared, package, endpoint, "time.sleep(3)")
     assert not killed_everywhere(stack, "slurm", settings, shared, tmp_path)
-    jobs = as_user("squeue", "-h", "-t", "all", "-o", "%j").split()
-    ours = [name for name in jobs if any(shared.glob(f"*-{name.split('-')[1]}") if name.count("-") > 1 else [])]
-    assert len(ours) == len(set(ours)) == len(BOUNDARIES)
+    names = as_user("sacct", "-X", "-n", "-P", "-o", "JobName", "-S", "now-1hours", "-u", USER).split()
+    evaluations = {path.name.rpartition("-")[2] for path in shared.iterdir()}
+    jobs = [name for name in names if name.startswith("proctor-") and name.split("-")[1] in evaluations]
+    assert len(jobs) == len(set(jobs)) == len(BOUNDARIES)
 
 
 def test_cancelling_ends_the_job_and_its_successor(
