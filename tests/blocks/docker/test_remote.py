@@ -1,5 +1,7 @@
 """An engine that does not see this machine's folders: files travel by its API, and the rest is the same."""
 
+import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 from proctor.blocks.job import JobHandle, JobSpec, JobState
 from proctor.blocks.stage_files import lost
 from tests.blocks.docker.test_block import DockerSetup
+from tests.cluster import SSH_PORT, SSHD, USER
 from tests.engine import engine
 
 pytestmark = pytest.mark.live
@@ -19,6 +22,30 @@ def setup(tmp_path: Path) -> Iterator[DockerSetup]:
     made = DockerSetup(tmp_path, shares_files=False)
     yield made
     made.close()
+
+
+@pytest.fixture
+def over_ssh(tmp_path: Path, cluster_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DockerSetup]:
+    """The engine behind the real sshd of the test cluster; docker-py runs the real `ssh`, which reads our config file."""
+    (tmp_path / "bin").mkdir()
+    client = tmp_path / "bin" / "ssh"
+    client.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {SSHD}/ssh_config "$@"\n')
+    client.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{client.parent}:{os.environ['PATH']}")
+    made = DockerSetup(tmp_path, docker_host=f"ssh://{USER}@cluster:{SSH_PORT}")
+    yield made
+    made.close()
+
+
+def test_an_engine_over_ssh(over_ssh: DockerSetup, tmp_path: Path) -> None:
+    (handle,) = over_ssh.submit(over_ssh.job(over_ssh.step("a.0", "print('hello')"), over_ssh.step("b.1")))
+    assert over_ssh.wait(handle).state is JobState.COMPLETED
+    folder = over_ssh.backend().fetch(handle, "a.0", tmp_path / "fetched")
+    assert (folder / "results.yml").exists()
+    assert "hello" in (folder / "harness.log").read_text()
+    over_ssh.backend().cancel([handle])
+    assert over_ssh.leftovers(handle) == []
+    assert volumes(handle) == []
 
 
 def volumes(handle: JobHandle) -> list[str]:
