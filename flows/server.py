@@ -16,27 +16,24 @@ SOON = "0.2"
 """Seconds; the client adds jitter of up to a fifth."""
 
 
-class RetrySoon:
-    """Adds `Retry-After` to every answer that says the server is busy."""
+def retry_soon(app: ASGIApp) -> ASGIApp:
+    """The same application with a `Retry-After` on every answer that says the server is busy."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request or connection."""
-
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         async def with_header(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == 503:
                 MutableHeaders(scope=message).setdefault("Retry-After", SOON)
             await send(message)
 
-        await self.app(scope, receive, with_header)
+        await app(scope, receive, with_header)
+
+    return serve
 
 
 def application() -> FastAPI:
     """Prefect's server with its UI and services."""
     app = create_app(final=True)
-    app.add_middleware(RetrySoon)
+    app.add_middleware(retry_soon)
     return app
 
 
