@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     from proctor.tasks.results import EvaluationResult
 
 HEAD = ("benchmark", "metric", "value", "stderr", "samples", "time")
-RIGHT = ("value", "stderr", "samples", "time")
+RIGHT = ("value", "stderr", "samples", "time", "change")
 
 
 def show_end(api: PrefectApi, run: FlowRun) -> int:
     """Print the score table, what has no score and why, and the files; the answer is the exit code of the outcome."""
     result = results(api, run)
     if result:
-        show(HEAD, score_cells(result), right=RIGHT)
+        changed = result.compared_with is not None
+        show((*HEAD, "change") if changed else HEAD, score_cells(result, changed=changed), right=RIGHT)
         for each in result.failed:
             why = "" if each.state == "CANCELLED" else f" (why: proctor logs {run.id}.{each.step})"
             click.echo(f"{each.benchmark}: {each.state}: {first_line(each.message) or 'no scores'}{why}", err=True)
@@ -37,16 +38,18 @@ def show_end(api: PrefectApi, run: FlowRun) -> int:
     return 1
 
 
-def score_cells(result: "EvaluationResult") -> list[tuple[str, ...]]:
+def score_cells(result: "EvaluationResult", *, changed: bool) -> list[tuple[str, ...]]:
     """One row a score; a benchmark without scores has one, too."""
     cells: list[tuple[str, ...]] = []
     for each in result.benchmarks:
         time = duration(each.seconds)
         for score in each.scores:
             samples = "–" if score.samples is None else str(score.samples)
-            cells.append((each.benchmark, score.name, number(score.value), number(score.stderr), samples, time))
+            change = ("–" if score.change is None else f"{score.change:+.4g}",) if changed else ()
+            numbers = (number(score.value), number(score.stderr), samples, time)
+            cells.append((each.benchmark, score.name, *numbers, *change))
         if not each.scores:
-            cells.append((each.benchmark, "–", each.state, "–", "–", time))
+            cells.append((each.benchmark, "–", each.state, "–", "–", time, *(("–",) if changed else ())))
     return cells
 
 

@@ -1,5 +1,6 @@
 """The `execution:` section: where the jobs run, one model for each backend."""
 
+from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
@@ -29,6 +30,10 @@ class BaseExecution(Section):
     poll_interval: Seconds | None = Field(
         None, description="Seconds between two looks at the jobs; the default fits the backend."
     )
+    stall_timeout: Seconds | None = Field(
+        None, description="A benchmark that runs without a new answered request for so long is flagged as stalled."
+    )
+    stall_action: Literal["flag", "cancel"] = Field("flag", description="What to do with a stalled benchmark besides.")
     max_attempts: int = Field(
         3,
         ge=1,
@@ -188,12 +193,21 @@ BACKENDS = "proctor.backends"
 BUILTIN_EXECUTIONS = ("local", "process", "slurm", "lepton", "simulated")
 
 
+def custom_executions() -> list[str]:
+    """The types of backends that other packages bring to this installation."""
+    return sorted({point.name for point in entry_points(group=BACKENDS)} - set(BUILTIN_EXECUTIONS))
+
+
+def installed_only(schema: dict[str, Any]) -> None:
+    """Let a deployment refuse other types at creation: it accepts the backends that were installed where it was made."""
+    known = custom_executions()
+    schema["enum" if known else "not"] = known or {}
+
+
 class CustomExecution(BaseExecution):
     """A backend of somebody else's, found by the entry point group `proctor.backends`; it reads its own `options`."""
 
-    type: str = Field(
-        description="The name of the entry point.", json_schema_extra={"not": {"enum": [*BUILTIN_EXECUTIONS]}}
-    )
+    type: str = Field(description="The name of the entry point.", json_schema_extra=installed_only)
     options: dict[str, Any] = Field(default_factory=dict, description="Checked by the backend itself.")
 
 

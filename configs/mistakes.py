@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from importlib.metadata import entry_points
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from proctor.configs.aliases import at
 from proctor.configs.errors import ConfigError
-from proctor.configs.execution_schema import BACKENDS, BUILTIN_EXECUTIONS
+from proctor.configs.execution_schema import BUILTIN_EXECUTIONS, custom_executions
 from proctor.configs.schema import EvaluationConfig
 from proctor.configs.sections import hint
 from proctor.configs.source import KeyPath, dotted
@@ -59,9 +58,9 @@ def check_execution(section: Any) -> None:
     kind = section.get("type") if isinstance(section, Mapping) else None
     if not isinstance(kind, str) or kind in BUILTIN_EXECUTIONS:
         return
-    theirs = sorted(point.name for point in entry_points(group=BACKENDS))
+    theirs = custom_executions()
     if kind not in theirs:
-        known = [*BUILTIN_EXECUTIONS, *(each for each in theirs if each not in BUILTIN_EXECUTIONS)]
+        known = [*BUILTIN_EXECUTIONS, *theirs]
         raise Mistake(("execution", "type"), f"execution.type: there is no execution {kind!r}; {choice(kind, known)}")
 
 

@@ -30,7 +30,7 @@ async def listen(run: EvaluationRun, watcher: Watcher) -> None:
         cancelling = await _cancelling(run)
         steps = {str(each.parameters["step"]) for each in cancelling if each.id != run.flow_run_id}
         for step in steps - released:
-            if await _release(watcher, step):
+            if await release_step(watcher, step):
                 released.add(step)
         if any(each.id == run.flow_run_id for each in cancelling):
             watcher.cancelled = True
@@ -51,7 +51,8 @@ async def _cancelling(run: EvaluationRun) -> list[FlowRun]:
         return []
 
 
-async def _release(watcher: Watcher, step: str) -> bool:
+async def release_step(watcher: Watcher, step: str) -> bool:
+    """End one step of the jobs; False when that has to be tried again."""
     sight = watcher.sight_of(step)
     if sight is None:
         return False

@@ -19,6 +19,7 @@ from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.assemble import evaluation_result, unscored
 from proctor.tasks.exporters.dispatch import send
 from proctor.tasks.outgoing import Receipt
+from proctor.tasks.previous import compare
 from proctor.tasks.records import EvaluationRun, write_artifact, write_table
 from proctor.tasks.results import BenchmarkResult, EvaluationResult, score_rows
 from proctor.tasks.scoring import measured, score_once
@@ -38,7 +39,9 @@ async def assemble(run: EvaluationRun, outcomes: Sequence[Outcome]) -> Evaluatio
     except (ResultError, OSError) as error:
         return Failed(message=f"the scores are not exported: {error}")
     result = evaluation_result(watcher.config, watcher.plan, str(run.flow_run_id), run.created, found)
-    await publish_scores(run, result, watcher.plan.folder)
+    result, change = await compare(run, result)
+    where = f"Files: {watcher.plan.folder}"
+    await publish_scores(run, result, f"{where}. {change}" if change else where)
     return result
 
 
@@ -51,10 +54,10 @@ def collect(watcher: Watcher, outcomes: Sequence[Outcome]) -> list[BenchmarkResu
     return results
 
 
-async def publish_scores(run: EvaluationRun, result: EvaluationResult, where: str) -> None:
+async def publish_scores(run: EvaluationRun, result: EvaluationResult, said: str) -> None:
     """The scores as a table for people, and the whole document for programs."""
     table = [{key: value for key, value in row.items() if key != "message"} for row in score_rows(result)]
-    await write_table(run, records.scores_key(run.id), table, f"Files: {where}")
+    await write_table(run, records.scores_key(run.id), table, said)
     await write_artifact(run, "json", records.results_key(run.id), json.loads(result.model_dump_json()))
 
 

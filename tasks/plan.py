@@ -23,6 +23,8 @@ from proctor.tasks.servers import server
 CONTAINER_RESULTS = "/results"
 HERE = ("local_dir", "ssh_config", "ssh_key_path", "ssh_control_path", "fetch_cache", "unresolvable", "max_walltime")
 """Settings of a cluster that say how this machine deals with it, not what is measured."""
+PATIENCE = ("patience", "poll_interval", "max_attempts", "stall_timeout", "stall_action")
+"""Settings that say how an evaluation is watched, not what is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +87,7 @@ def jobs(
     """One job with every step, or one for each when every benchmark gets a server of its own."""
     alone = config.execution.server_per_benchmark and ours is not None
     groups = [(each,) for each in steps] if alone else shares(steps, getattr(config.execution, "split", 1))
-    execution = config.execution.model_dump_json(
-        exclude={"output_dir", "patience", "poll_interval", "max_attempts", *HERE}
-    )
+    execution = config.execution.model_dump_json(exclude={"output_dir", *PATIENCE, *HERE})
     return tuple(
         JobSpec(
             name=f"proctor-{evaluation}-{fingerprint(repr(group), repr(ours), execution)[:6]}-{index}-1",
@@ -220,7 +220,7 @@ def local_folder(config: EvaluationConfig, evaluation: str, created: datetime) -
 def config_hash(config: EvaluationConfig) -> str:
     """SHA-256 over what decides the scores: everything but names, folders and how patiently we watch."""
     content = config.model_dump(mode="json", exclude={"name", "base_dir", "export"})
-    for key in ("output_dir", "patience", "poll_interval", "max_attempts", *HERE):
+    for key in ("output_dir", *PATIENCE, *HERE):
         content["execution"].pop(key, None)
     return fingerprint(json.dumps(content, sort_keys=True))
 

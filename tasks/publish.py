@@ -1,7 +1,8 @@
 """The artifacts that tell the story of an evaluation while it runs: what is planned, and how far it is."""
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
@@ -12,8 +13,10 @@ from prefect.logging import get_run_logger
 from proctor.blocks.job import Step
 from proctor.configs import records
 from proctor.tasks.answered import answered
+from proctor.tasks.cancellation import release_step
 from proctor.tasks.progress import Row, job_words, progress_rows
 from proctor.tasks.records import EvaluationRun, update_table, write_artifact, write_table
+from proctor.tasks.stalls import Stalls, flagged
 from proctor.tasks.watch import Watcher
 
 PROGRESS_SECONDS = 3.0
@@ -35,12 +38,15 @@ async def publish_progress(run: EvaluationRun, watcher: Watcher, done: asyncio.E
     artifact: UUID | None = None
     shown: list[Row] = []
     said: dict[str, str] = {}
-    last = False
+    stalls, last = Stalls(watcher.config.execution.stall_timeout), False
     steps = [step for job in watcher.plan.jobs for step in job.steps]
     while not last:
         last = done.is_set()
         rows = await asyncio.to_thread(_rows, steps, watcher)
+        stalled = stalls.look(rows, time.monotonic())
+        rows = flagged(rows, stalled)
         _say(watcher, said)
+        await _end_stalled(watcher, stalled, said)
         try:
             if rows != shown:
                 artifact, shown = await _show(run, artifact, rows), rows
@@ -48,6 +54,16 @@ async def publish_progress(run: EvaluationRun, watcher: Watcher, done: asyncio.E
             get_run_logger().debug("the progress table is late: %s", error)
         with suppress(TimeoutError):
             await asyncio.wait_for(done.wait(), PROGRESS_SECONDS)
+
+
+async def _end_stalled(watcher: Watcher, stalled: Collection[str], said: dict[str, str]) -> None:
+    for step in stalled:
+        if step in said:
+            continue
+        cancel = watcher.config.execution.stall_action == "cancel"
+        get_run_logger().warning("%s is stalled%s", step, ", and is cancelled" if cancel else "")
+        if not cancel or await release_step(watcher, step):
+            said[step] = "stalled"
 
 
 async def _show(run: EvaluationRun, artifact: UUID | None, rows: Sequence[Row]) -> UUID:

@@ -11,7 +11,7 @@ from typing import Any
 
 from proctor.tasks.results import EvaluationResult, score_rows
 
-COLUMNS = ("benchmark", "metric", "value", "stderr", "samples", "seconds", "state", "message")
+COLUMNS = ("benchmark", "metric", "value", "stderr", "samples", "change", "seconds", "state", "message")
 
 
 def write_report(result: EvaluationResult, folder: Path, formats: Collection[str]) -> dict[str, Path]:

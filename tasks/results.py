@@ -32,6 +32,7 @@ class Score(Document):
     stderr: float | None = Field(None, description="Standard error as the harness reports it; never computed by us.")
     samples: int | None = Field(None, description="Number of samples behind the value, where the harness says.")
     group: bool = Field(False, description="Whether it summarises several tasks.")
+    change: float | None = Field(None, description="Difference to the previous comparable run of the same deployment.")
 
 
 class Provenance(Document):
@@ -89,6 +90,7 @@ class EvaluationResult(Document):
     execution: str
     started: datetime | None = None
     ended: datetime | None = None
+    compared_with: str | None = Field(None, description="The evaluation that changes refer to.")
     benchmarks: list[BenchmarkResult]
 
     @property
@@ -236,7 +238,9 @@ def score_rows(result: EvaluationResult) -> list[dict[str, str | float | int | N
             "message": each.message,
         }
         if not each.scores:
-            rows.append({**base, "metric": None, "value": None, "stderr": None, "samples": None, **rest})
+            rows.append(
+                {**base, "metric": None, "value": None, "stderr": None, "samples": None, "change": None, **rest}
+            )
         for score in each.scores:
             rows.append({**base, **numbers(score), **rest})
     return rows
@@ -244,4 +248,10 @@ def score_rows(result: EvaluationResult) -> list[dict[str, str | float | int | N
 
 def numbers(score: Score) -> dict[str, str | float | int | None]:
     """The columns of one score."""
-    return {"metric": score.name, "value": score.value, "stderr": score.stderr, "samples": score.samples}
+    return {
+        "metric": score.name,
+        "value": score.value,
+        "stderr": score.stderr,
+        "samples": score.samples,
+        "change": score.change,
+    }

@@ -1,0 +1,52 @@
+"""What a user sees without opening a log: what changed since last night, and what stands still."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.flows.stack import Stack, wait_for
+from tests.flows.test_evaluate import config
+from tests.flows.test_reattach import HARNESS
+from tests.flows.test_reattach import config as real_config
+
+pytestmark = pytest.mark.live
+
+
+def test_the_change_against_the_previous_comparable_run(stack: Stack, tmp_path: Path) -> None:
+    def run(score: float, name: str) -> list[object]:
+        content = config(tmp_path, "mmath_en", score=score, step_seconds=0.1)
+        content["target"]["api_endpoint"]["model_id"] = name
+        evaluation = stack.start("simulated", content)
+        assert evaluation.until() == "Completed", evaluation.message
+        time.sleep(0.1)
+        (row,) = json.loads(evaluation.artifact("scores"))
+        return [row["value"], row["change"], evaluation]
+
+    assert run(0.5, "watched")[:2] == [0.5, None]
+    assert run(0.9, "other-model")[:2] == [0.9, None]
+    value, change, _ = run(0.75, "watched")
+    assert (value, change) == (0.75, pytest.approx(0.25))
+
+
+@pytest.mark.parametrize("action", ["flag", "cancel"])
+def test_a_stalled_benchmark(stack: Stack, endpoint: str, cache: str, tmp_path: Path, action: str) -> None:
+    section = {"type": "process", "cache_dir": cache, "stall_timeout": 2, "stall_action": action}
+    script = "(out / 'progress').write_text('7')\nwhile not (out / 'go').exists(): time.sleep(0.1)"
+    place = {"execution": section, "task": {"packages": [str(HARNESS)]}}
+    run = stack.start("process", real_config(tmp_path, endpoint, place, script))
+
+    def first() -> dict[str, object]:
+        return dict(json.loads(run.artifact("progress") or "[{}]")[0])
+
+    if action == "flag":
+        wait_for(lambda: "stalled: no new request for " in str(first().get("message")), 60)
+        assert (first()["state"], first()["requests"]) == ("RUNNING", 7)
+        run.cancel()
+        run.until("Cancelled")
+    else:
+        wait_for(lambda: run.states().get("alpha") == "Cancelled", 60)
+        assert run.until() == "Failed"
+        assert run.states() == {"alpha": "Cancelled", "beta": "Cancelled"}
+        assert "fake.alpha was cancelled" in run.message
