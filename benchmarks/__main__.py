@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import command_line, overhead, slurm, start
+from benchmarks import command_line, overhead, scale, slurm, start
 from benchmarks.command_line import PROCTOR
 from benchmarks.table import show
 
@@ -22,6 +22,8 @@ def main() -> int:
             api_url = json.loads((Path(home) / "server.json").read_text())["url"]
             fine.append(show("Orchestration", overhead.measure(api_url)))
             fine.append(show("Start", start.measure()))
+            os.environ["PREFECT_API_URL"] = api_url
+            fine.append(show("Scale", scale.measure(api_url, "SQLite")))
         finally:
             subprocess.run([PROCTOR, "down"], check=False)
     return 0 if all(fine) else 1
