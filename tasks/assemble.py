@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from proctor.blocks.job import Step
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.attempts import attempt_of
+from proctor.tasks.environment import without_containers
 from proctor.tasks.plan import Plan
 from proctor.tasks.results import (
     BenchmarkResult,
@@ -63,15 +64,17 @@ class Measured:
         return next(step for job in self.plan.jobs for step in job.steps if step.name == self.step)
 
 
-def isolation(execution: str) -> Isolation:
+def isolation(config: EvaluationConfig) -> Isolation:
     """What kept a benchmark apart from the machine it ran on."""
-    return "venv" if execution == "process" else "none" if execution == "simulated" else "container"
+    if config.execution.type == "simulated":
+        return "none"
+    return "venv" if without_containers(config) else "container"
 
 
 def provenance(measured: Measured) -> Provenance:
     """What the scores of this step depend on."""
     benchmark, folder = measured.plan.benchmark(measured.step), measured.folder
-    kind = isolation(measured.config.execution.type)
+    kind = isolation(measured.config)
     digests = measured.sight.status.image_digests if measured.sight else {}
     return Provenance(
         isolation=kind,
