@@ -7,14 +7,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import command_line, overhead, scale, slurm, start
+from benchmarks import command_line, launcher, overhead, scale, slurm, start
 from benchmarks.command_line import PROCTOR
 from benchmarks.table import show
 
 
 def main() -> int:
     """Measure the command line, then orchestration on a stack of our own."""
-    fine = [show("Command line", command_line.measure()), show("Slurm", slurm.measure())]
+    fine = [
+        show("Command line", command_line.measure()),
+        show("Slurm", slurm.measure()),
+        show("Side by side with nemo-evaluator-launcher", launcher.measure()),
+    ]
     with tempfile.TemporaryDirectory() as home:
         os.environ["PROCTOR_HOME"] = home
         try:
