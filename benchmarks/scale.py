@@ -16,6 +16,7 @@ WAITING = 1000
 LOOK_SECONDS = 20.0
 """How long the CPU time is measured once all wait."""
 START_SECONDS = 900.0
+"""After that, those that wait are measured, and the table says how many they are."""
 
 
 def config(folder: str, count: int) -> dict[str, object]:
@@ -49,9 +50,8 @@ def measure(api_url: str, database: str, count: int = WAITING) -> list[Row]:
         process.stdin.write(json.dumps(config(folder, count)).encode())
         process.stdin.close()
         try:
-            while running(api_url) < count:
+            while (waiting := running(api_url)) < count and time.monotonic() - begun < START_SECONDS:
                 assert process.poll() is None, "the evaluation ended before all benchmarks waited"
-                assert time.monotonic() - begun < START_SECONDS, "not all benchmarks began"
                 time.sleep(3)
             seconds = time.monotonic() - begun
             time.sleep(5)
@@ -64,9 +64,9 @@ def measure(api_url: str, database: str, count: int = WAITING) -> list[Row]:
         finally:
             process.kill()
             process.wait()
-    label = f"{count} benchmarks waiting in one process, {database}"
+    label = f"{waiting} of {count} benchmarks waiting in one process, {database}"
     return [
-        Row(f"{label}: until all wait", seconds, None, "s"),
+        Row(f"{label}: until they wait", seconds, None, "s"),
         Row(f"{label}: memory", memory, 400, "MB"),
         Row(f"{label}: CPU", used * 100, 5, "% of a core"),
     ]
