@@ -2,8 +2,12 @@
 
 import os
 import shutil
+import socket
+import socketserver
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -35,6 +39,48 @@ def over_ssh(tmp_path: Path, cluster_home: Path, monkeypatch: pytest.MonkeyPatch
     made = DockerSetup(tmp_path, docker_host=f"ssh://{USER}@cluster:{SSH_PORT}")
     yield made
     made.close()
+
+
+class Forward(socketserver.BaseRequestHandler):
+    """One connection to the engine's socket on this machine."""
+
+    def handle(self) -> None:
+        there = socket.socket(socket.AF_UNIX)
+        there.connect("/var/run/docker.sock")
+        back = threading.Thread(target=pump, args=(there, self.request), daemon=True)
+        back.start()
+        pump(self.request, there)
+        back.join()
+
+
+def pump(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def over_tcp(tmp_path: Path) -> Iterator[DockerSetup]:
+    """The engine at a TCP port; it has this machine's name, so it sees this machine's folders."""
+    engine()
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Forward) as server:
+        server.daemon_threads = True
+        server.block_on_close = False
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        made = DockerSetup(tmp_path, docker_host=f"tcp://127.0.0.1:{server.server_address[1]}")
+        yield made
+        made.close()
+        server.shutdown()
+
+
+def test_an_engine_over_tcp(over_tcp: DockerSetup) -> None:
+    (handle,) = over_tcp.submit(over_tcp.job(over_tcp.step("a.0"), over_tcp.step("b.1")))
+    assert over_tcp.wait(handle).state is JobState.COMPLETED
+    assert (over_tcp.folder / "b.1" / "results.yml").exists()
+    over_tcp.backend().cancel([handle])
+    assert over_tcp.leftovers(handle) == []
+    assert volumes(handle) == []
 
 
 def test_an_engine_over_ssh(over_ssh: DockerSetup, tmp_path: Path) -> None:
