@@ -106,9 +106,7 @@ def test_kill_the_engine_at_every_boundary(
     assert len(jobs) == len(set(jobs)) == len(BOUNDARIES)
 
 
-def test_cancelling_ends_the_job(
-    stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
-) -> None:
+def test_cancelling_ends_the_job(stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str) -> None:
     run = stack.start("slurm", config(tmp_path, shared, package, endpoint, "time.sleep(300)"))
     wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1, 90)
     run.cancel()
