@@ -9,6 +9,7 @@ from prefect import flow
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.responses import SetStateStatus
 from prefect.logging import get_logger
 from prefect.states import Cancelled, Crashed, Scheduled
 
@@ -95,11 +96,13 @@ async def bring_back(client: PrefectClient, run: FlowRun) -> str:
     """Schedule a run again whose engine is dead, unless a worker or an automation does so meanwhile."""
     await asyncio.sleep(SECOND_LOOK)
     now = await client.read_flow_run(run.id)
-    if now.state_id != run.state_id:
+    if now.state_id != run.state_id or cure(examine(now)) != "bring back":
         return ""
     crashed: State[Any] = Crashed(message="its engine is dead")
     if now.state and not now.state.is_crashed():
-        await client.set_flow_run_state(run.id, crashed, force=True)
+        answer = await client.set_flow_run_state(run.id, crashed)  # not forced: it may end between the two requests
+        if answer.status is not SetStateStatus.ACCEPT:
+            return ""
     again: State[Any] = Scheduled(name="AwaitingRetry", message="comes back")
     await client.set_flow_run_state(run.id, again)
     return f"{records.evaluation_id(run.id)}: its engine was dead, it comes back"

@@ -7,6 +7,8 @@ Cure = Literal["leave alone", "bring back", "finish cancelling", "release"]
 
 SLOW_START = 120.0
 """Seconds after which a run that is Pending, or Running without ever naming its engine, counts as dead."""
+NAMING = 15.0
+"""Seconds in which a new engine puts its name where the name of the dead one still stands."""
 SETTLE = 15.0
 """Seconds after a crash in which the automation acts, and the worker may report the crash once more."""
 CANCEL_SECONDS = 45.0
@@ -43,6 +45,6 @@ def cure(found: Found) -> Cure:
         return "bring back" if found.age > SETTLE and found.engine != "alive" else "leave alone"
     if found.state in {"RUNNING", "PENDING"}:
         slow = found.engine == "unnamed" or found.state == "PENDING"
-        dead = found.age > SLOW_START if slow else found.engine == "dead"
+        dead = found.age > SLOW_START if slow else found.engine == "dead" and found.age > NAMING
         return "bring back" if dead else "leave alone"
     return "leave alone"

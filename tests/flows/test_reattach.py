@@ -227,7 +227,6 @@ def test_reconcile_brings_back_what_no_worker_reported(
     assert engine_pid
     stack.kill_worker()
     os.kill(engine_pid, signal.SIGKILL)
-    stack.start_worker()
     assert run.state == "Running"
     code = (
         "import asyncio\nfrom prefect.client.orchestration import get_client\n"
@@ -236,8 +235,12 @@ def test_reconcile_brings_back_what_no_worker_reported(
         "asyncio.run(main())"
     )
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, env=stack.env, capture_output=True, text=True, check=True)
-    assert f"{run.id}: its engine was dead, it comes back" in done.stdout
+
+    def mended() -> str:
+        return subprocess.run(command, env=stack.env, capture_output=True, text=True, check=True).stdout
+
+    wait_for(lambda: f"{run.id}: its engine was dead, it comes back" in mended(), 60)
+    stack.start_worker()
     go(run)
     assert run.until(seconds=90) == "Completed"
     assert run.engine != engine_pid

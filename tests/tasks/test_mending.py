@@ -16,7 +16,8 @@ from proctor.tasks.mending import Cure, Found, cure
     ("found", "expected"),
     [
         (Found("RUNNING", 3600, "alive"), "leave alone"),
-        (Found("RUNNING", 1, "dead"), "bring back"),
+        (Found("RUNNING", 1, "dead"), "leave alone"),
+        (Found("RUNNING", 20, "dead"), "bring back"),
         (Found("RUNNING", 86400, "elsewhere"), "leave alone"),
         (Found("RUNNING", 30, "unnamed"), "leave alone"),
         (Found("RUNNING", 300, "unnamed"), "bring back"),
