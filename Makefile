@@ -54,8 +54,8 @@ bench: dev  ## measurements, printed as tables
 
 lock: $(VENV)/.bootstrapped  ## resolve the lock files again (versions and hashes, no URLs)
 	@printf 'uv\nsetuptools>=77\n' | $(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 - -o lock/bootstrap.txt
-	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 pyproject.toml -o lock/run.txt
-	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --extra dev -c lock/run.txt pyproject.toml -o lock/dev.txt
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --extra dev pyproject.toml -o lock/dev.txt
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 -c lock/dev.txt pyproject.toml -o lock/run.txt
 	@compile="$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -"; \
 	  for harness in mmath bfcl; do printf 'nemo-evaluator==0.2.8\nnvidia-%s==26.3\n' $$harness | $$compile -o demo/lock/$$harness.txt || exit 1; done; \
 	  echo 'nemo-evaluator==0.2.8' | $$compile -o demo/lock/nemo-evaluator.txt; \
