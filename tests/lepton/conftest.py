@@ -1,0 +1,15 @@
+"""Fixtures for whatever talks to the stand-in of Lepton."""
+
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def fresh_flags() -> Iterator[None]:
+    """The SDK remembers for the life of a process which family a URL has; ports are used again."""
+    from leptonai.api.v2 import reset_new_deployment_api_flag_cache  # noqa: PLC0415 (two seconds)
+
+    reset_new_deployment_api_flag_cache()
+    yield
+    reset_new_deployment_api_flag_cache()
