@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.lepton.storage import Storage, served
+
 
 @pytest.fixture(autouse=True)
 def fresh_flags() -> Iterator[None]:
@@ -13,3 +15,17 @@ def fresh_flags() -> Iterator[None]:
     reset_new_deployment_api_flag_cache()
     yield
     reset_new_deployment_api_flag_cache()
+
+
+@pytest.fixture(scope="session")
+def storage_server() -> Iterator[Storage]:
+    """One S3 server for all tests of a process."""
+    with served() as found:
+        yield found
+
+
+@pytest.fixture
+def storage(storage_server: Storage) -> Storage:
+    """An S3 server on loopback with an empty bucket."""
+    storage_server.clear()
+    return storage_server

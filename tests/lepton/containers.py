@@ -25,6 +25,7 @@ class Engine:
     """The containers of one stand-in."""
 
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+    drivers: list["ContainerDriver"] = field(default_factory=list)
 
     @cached_property
     def client(self) -> docker.DockerClient:
@@ -32,13 +33,23 @@ class Engine:
         return docker.from_env(timeout=120)
 
     def clear(self) -> None:
-        """Remove every container."""
-        if "client" not in self.__dict__:
-            return
-        for container in self.client.containers.list(all=True, filters={"label": f"{LABEL}={self.mark}"}):
+        """End every driver, and remove every container."""
+        for driver in self.drivers:
+            driver.halted.set()
+        deadline = time.monotonic() + 60
+        while any(driver.busy() for driver in self.drivers) and time.monotonic() < deadline:
+            self.remove_all()
+            time.sleep(0.05)
+        if self.drivers:
+            self.remove_all()
+            self.client.close()
+
+    def remove_all(self) -> None:
+        """Remove what there is now."""
+        mine = self.client.containers.list(all=True, ignore_removed=True, filters={"label": f"{LABEL}={self.mark}"})
+        for container in mine:
             with suppress(APIError):
                 container.remove(force=True, v=True)
-        self.client.close()
 
 
 class ContainerDriver:
@@ -55,6 +66,7 @@ class ContainerDriver:
         self.halted = threading.Event()
         self.container: Any = None
         self.thread = threading.Thread(target=self.run, daemon=True)
+        engine.drivers.append(self)
 
     def start(self) -> None:
         """Begin."""
@@ -108,8 +120,9 @@ class ContainerDriver:
             return self.finish(128)
         if self.halted.is_set():
             self.end()
-        watched = threading.Thread(target=self.print, daemon=True)
-        watched.start()
+        printed = [threading.Thread(target=self.print, args=(each,), daemon=True) for each in ("stdout", "stderr")]
+        for each in printed:
+            each.start()
         if self.workload.kind == "job":
             self.states.append("Running")
         else:
@@ -118,16 +131,21 @@ class ContainerDriver:
             code = int(self.container.wait(timeout=None)["StatusCode"])
         except NotFound:
             code = 137
-        watched.join(10)
+        for each in printed:
+            each.join(10)
+        self.workload.log.close(self.workload.replica())
         self.finish(code)
 
-    def print(self) -> None:
-        """Its output into the log."""
-        replica = self.workload.replica()
+    def print(self, stream: str) -> None:
+        """Its output into the log; each stream by itself, so that lines stay whole."""
+        replica, size = self.workload.replica(), 0
+        wanted = {"stdout": stream == "stdout", "stderr": stream == "stderr"}
         with suppress(APIError):
-            for piece in self.container.logs(stream=True, follow=True):
-                self.workload.log.write(piece, replica)
-        self.workload.log.close(replica)
+            for piece in self.container.logs(stream=True, follow=True, **wanted):
+                self.workload.log.write(piece, replica, stream)
+                size += len(piece)
+            # who follows the log of a short container may miss its end
+            self.workload.log.write(self.container.logs(**wanted)[size:], replica, stream)
 
     def watch(self) -> None:
         """Ready as soon as the server says that it is healthy, and never before."""

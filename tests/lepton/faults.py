@@ -26,6 +26,8 @@ class Fault:
     times: int | None = 1
     cut: int | None = None
     """Bytes of the true answer after which the connection breaks."""
+    quiet: bool = False
+    """Whether a live log that is cut ends as if that were all."""
 
 
 class Faults:
@@ -76,4 +78,4 @@ def answered(fault: Fault | None, request: Request, answer: Answer, stopping: th
     reply = answer(request)
     if reply is None:
         return None
-    return Reply(reply.status, reply.body, reply.headers | fault.headers, fault.cut)
+    return Reply(reply.status, reply.body, reply.headers | fault.headers, fault.cut, fault.quiet)

@@ -29,14 +29,15 @@ class Log:
         self.changed = threading.Condition()
         self.raw = b""
         self.lines: list[Line] = []
-        self.rest = b""
+        self.rest: dict[str, bytes] = {}
+        """Lines without an end, by stream."""
         self.last = 0
 
-    def write(self, data: bytes, replica: str) -> None:
+    def write(self, data: bytes, replica: str, stream: str = "stdout") -> None:
         """More output; a line without its end is kept until the rest arrives."""
         with self.changed:
             self.raw += data
-            *whole, self.rest = (self.rest + data).split(b"\n")
+            *whole, self.rest[stream] = (self.rest.get(stream, b"") + data).split(b"\n")
             for line in whole:
                 self.add(line, replica)
             self.changed.notify_all()
@@ -44,9 +45,9 @@ class Log:
     def close(self, replica: str) -> None:
         """No more output of this attempt: what stands there is a line too."""
         with self.changed:
-            if self.rest:
-                self.add(self.rest, replica)
-                self.rest = b""
+            for line in filter(None, self.rest.values()):
+                self.add(line, replica)
+            self.rest.clear()
 
     def add(self, line: bytes, replica: str) -> None:
         """One line, now."""

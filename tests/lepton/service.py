@@ -66,8 +66,6 @@ class Service:
         self.listener.stop()
         for gateway in list(self.api_endpoints.gateways.values()):
             gateway.stop()
-        for each in self.workloads():
-            each.driver.halt()
         self.world.engine.clear()
 
     @property

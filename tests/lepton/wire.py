@@ -51,6 +51,8 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     cut: int | None = None
     """Bytes of the body after which the connection breaks."""
+    quiet: bool = False
+    """Whether a stream that is cut ends as if that were all."""
 
 
 class Refusal(Exception):
@@ -164,18 +166,21 @@ class Handler(BaseHTTPRequestHandler):
             raise CutError
 
     def stream(self, reply: Reply, pieces: Iterator[bytes]) -> None:
-        """A chunked body; ends without its last chunk where it is cut."""
-        self.head(reply, {"Transfer-Encoding": "chunked"})
+        """A chunked body, which ends without its last chunk where it is cut; a quiet one ends with the connection."""
+        self.head(reply, {"Connection": "close"} if reply.quiet else {"Transfer-Encoding": "chunked"})
         left = reply.cut
         for piece in pieces:
             shown = piece if left is None else piece[:left]
             if shown:
-                self.wfile.write(b"%x\r\n%b\r\n" % (len(shown), shown))
+                self.wfile.write(shown if reply.quiet else b"%x\r\n%b\r\n" % (len(shown), shown))
             if left is not None:
                 left -= len(shown)
+                if left <= 0 and reply.quiet:
+                    return
                 if left <= 0:
                     raise CutError
-        self.wfile.write(b"0\r\n\r\n")
+        if not reply.quiet:
+            self.wfile.write(b"0\r\n\r\n")
 
     def head(self, reply: Reply, more: dict[str, str]) -> None:
         """Status and headers."""
