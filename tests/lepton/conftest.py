@@ -1,10 +1,15 @@
 """Fixtures for whatever talks to the stand-in of Lepton."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.lepton.service import Service
 from tests.lepton.storage import Storage, served
+
+if TYPE_CHECKING:
+    from leptonai.api.v2 import APIClient
 
 
 @pytest.fixture(autouse=True)
@@ -15,6 +20,28 @@ def fresh_flags() -> Iterator[None]:
     reset_new_deployment_api_flag_cache()
     yield
     reset_new_deployment_api_flag_cache()
+
+
+@pytest.fixture(params=["legacy", "new"])
+def service(request: pytest.FixtureRequest) -> Iterator[Service]:
+    """Both families of endpoints, one after the other."""
+    with Service(request.param, deletion=0.05) as found:
+        yield found
+
+
+@pytest.fixture
+def legacy() -> Iterator[Service]:
+    """Where the family makes no difference."""
+    with Service(deletion=0.05) as found:
+        yield found
+
+
+@pytest.fixture
+def lepton(legacy: Service) -> "APIClient":
+    """The real SDK's client of `legacy`."""
+    from tests.lepton.sdk import client  # noqa: PLC0415 (two seconds)
+
+    return client(legacy)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,11 @@
 """The real SDK, talking to a stand-in."""
 
+import time
+from collections.abc import Callable
 from typing import Any
 
-from leptonai.api.v2 import APIClient
+import pytest
+from leptonai.api.v2 import APIClient, ClientError
 from leptonai.api.v2.types.deployment import LeptonDeployment
 from leptonai.api.v2.types.job import LeptonJob
 
@@ -34,3 +37,21 @@ def endpoint(name: str = "proctor-x-s", command: str = "true", port: int = 8000,
     body = {"container": container, "resource_requirement": resources, "log": {"enable_collection": True}}
     body |= {"api_tokens": [{"value": "an-endpoint-token"}]}
     return LeptonDeployment(metadata={"name": name}, spec=body | spec)
+
+
+def eventually(question: Callable[[], object], seconds: float = 30.0) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + seconds
+    while not question():
+        assert time.monotonic() < deadline, "it never came to be"
+        time.sleep(0.02)
+
+
+def refused(status: int, words: str = "") -> Any:
+    """A context in which the SDK raises for this status and these words."""
+    return pytest.raises(ClientError, match=f"{status}.*{words}")
+
+
+def state(lepton: APIClient, key: str) -> str:
+    """A job's state."""
+    return str(lepton.job.get(key).status.state.value)

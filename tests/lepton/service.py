@@ -16,10 +16,11 @@ from typing import Any, Literal, Self
 from urllib.parse import unquote
 
 from tests.lepton import jobs
+from tests.lepton.containers import ContainerDriver
 from tests.lepton.endpoints import Endpoints
 from tests.lepton.faults import Fault, Faults, answered
 from tests.lepton.jobs import Jobs
-from tests.lepton.script import Script, Steps
+from tests.lepton.script import ENDED, Script, Steps
 from tests.lepton.stock import Stock
 from tests.lepton.wire import Listener, Refusal, Reply, Request, copied, unknown
 from tests.lepton.workload import Workload
@@ -88,6 +89,11 @@ class Service:
         return self.world.secrets
 
     @property
+    def volumes(self) -> dict[str, Path]:
+        """Folders of this machine by volume, for instance `node-nfs:shared`."""
+        return self.stock.volumes
+
+    @property
     def served_model(self) -> str:
         """The model that a scripted endpoint lists."""
         return self.world.served_model
@@ -141,6 +147,18 @@ class Service:
     def data_fault(self, method: str, path: str, **how: Any) -> None:
         """The same for the endpoints' own URLs."""
         self.world.data_faults.add(Fault(method, path, **how))
+
+    def live(self) -> list[str]:
+        """The names of jobs and endpoints that have not ended, or still have a container."""
+        self.world.sweep()
+        ended = [each for each in self.workloads() if each.state() in ENDED and not each.driver.busy()]
+        return [each.name for each in self.workloads() if each not in ended]
+
+    def kill(self, key: str) -> None:
+        """End a container without a word, as a node does that dies."""
+        driver = self.workload(key).driver
+        assert isinstance(driver, ContainerDriver)
+        driver.container.kill("KILL")
 
     def write_log(self, key: str, text: str) -> None:
         """Output of a job (its id, or name) or an endpoint."""

@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from leptonai.api.v2.types.deployment import LeptonDeployment
 
 from tests.engine import engine, require_image
 from tests.lepton.containers import LABEL
-from tests.lepton.sdk import client, endpoint, job
+from tests.lepton.sdk import client, endpoint, eventually, job
 from tests.lepton.service import Service
 
 pytestmark = pytest.mark.live
@@ -46,13 +46,6 @@ def service(tmp_path: Path) -> Iterator[Service]:
 @pytest.fixture
 def lepton(service: Service) -> APIClient:
     return client(service)
-
-
-def eventually(question: Callable[[], object], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not question():
-        assert time.monotonic() < deadline, question
-        time.sleep(0.05)
 
 
 def ended(lepton: APIClient, key: str) -> str:
@@ -92,6 +85,15 @@ def test_the_exit_code_decides(service: Service, lepton: APIClient) -> None:
     missing = lepton.job.create(job(container={"image": "proctor-test/base:1", "command": ["/no/such"]})).metadata.id_
     assert ended(lepton, key) == ended(lepton, missing) == "Failed"
     assert (lepton.job.get(key).status.failed, lepton.job.get(key).status.succeeded) == (1, 0)
+
+
+def test_a_killed_container_is_a_failed_job(service: Service, lepton: APIClient) -> None:
+    key = lepton.job.create(job(command="echo on; sleep 60")).metadata.id_
+    eventually(lambda: lines(lepton, key) == ["on"])
+    assert service.live() == ["proctor-x-0"]
+    service.kill("proctor-x-0")
+    assert ended(lepton, key) == "Failed"
+    eventually(lambda: service.live() == [])
 
 
 def test_a_missing_image_is_an_event(service: Service, lepton: APIClient) -> None:
