@@ -63,7 +63,10 @@ class SshDockerSetup(Setup):
 
     def leftovers(self, handle: JobHandle) -> list[str]:
         label = f"proctor.job={handle.name}"
-        return [each.name or "" for each in engine().containers.list(all=True, filters={"label": label})]
+        return [
+            each.name or ""
+            for each in engine().containers.list(all=True, ignore_removed=True, filters={"label": label})
+        ]
 
     def murder(self, handle: JobHandle, step: str) -> None:
         engine().containers.get(f"{handle.name}-{step}").kill("KILL")

@@ -11,8 +11,8 @@ from tests.flows.stack import Stack
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A running server with our deployments and a worker; tests that kill parts of it start them again."""
+def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A running server with our deployments and a worker."""
     stack = Stack(tmp_path_factory.mktemp("prefect"))
     try:
         stack.start_server()
@@ -21,6 +21,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
     finally:
         stack.stop()
+
+
+@pytest.fixture
+def stack(shared_stack: Stack) -> Stack:
+    """The one stack of all tests, whole: a test that killed a part and then failed takes no other one with it."""
+    shared_stack.mend()
+    return shared_stack
 
 
 @pytest.fixture(scope="session")

@@ -115,6 +115,14 @@ class Stack:
                 end_tree(process.pid)
                 process.wait()
 
+    def mend(self) -> None:
+        """Start again what is not there."""
+        if self.server is None or self.server.poll() is not None:
+            self.start_server()
+        wait_for(self.healthy, 90)
+        if self.worker is None or self.worker.poll() is not None:
+            self.start_worker()
+
     def kill_worker(self) -> None:
         """Kill the worker alone; the engines that it started live on."""
         assert self.worker

@@ -85,7 +85,7 @@ def containers(run: Run, step: str = "") -> list[Container]:
     if "backend:local" not in run.record["tags"]:
         return []
     labels = [f"proctor.evaluation={run.id}", *([f"proctor.step={step}"] if step else [])]
-    return list(engine().containers.list(all=True, filters={"label": labels}))
+    return list(engine().containers.list(all=True, ignore_removed=True, filters={"label": labels}))
 
 
 def leftovers(run: Run) -> list[str]:

@@ -40,7 +40,10 @@ def service(tmp_path: Path) -> Iterator[Service]:
     require_image("proctor-test/base:1")
     with Service(runner="docker", volumes={"node-nfs:shared": tmp_path}) as found:
         yield found
-    assert engine().containers.list(all=True, filters={"label": f"{LABEL}={found.world.engine.mark}"}) == []
+    assert (
+        engine().containers.list(all=True, ignore_removed=True, filters={"label": f"{LABEL}={found.world.engine.mark}"})
+        == []
+    )
 
 
 @pytest.fixture

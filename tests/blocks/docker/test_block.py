@@ -38,7 +38,10 @@ class DockerSetup(Setup):
 
     def leftovers(self, handle: JobHandle) -> list[str]:
         label = f"proctor.job={handle.name}"
-        return [each.name or "" for each in engine().containers.list(all=True, filters={"label": label})]
+        return [
+            each.name or ""
+            for each in engine().containers.list(all=True, ignore_removed=True, filters={"label": label})
+        ]
 
     def murder(self, handle: JobHandle, step: str) -> None:
         engine().containers.get(f"{handle.name}-{step}").kill("KILL")
@@ -163,7 +166,7 @@ def test_what_the_engine_refuses_is_told_with_what_to_do(
     answer = setup.backend().submit([job])[job.name]
     assert isinstance(answer, RejectedError)
     assert words in str(answer)
-    assert engine().containers.list(all=True, filters={"label": f"proctor.job={job.name}"}) == []
+    assert engine().containers.list(all=True, ignore_removed=True, filters={"label": f"proctor.job={job.name}"}) == []
 
 
 def test_an_engine_that_is_not_there_is_told_with_what_to_do() -> None:

@@ -27,7 +27,9 @@ class PodmanSetup(DockerSetup):
         self.client = client
 
     def leftovers(self, handle: JobHandle) -> list[str]:
-        found = self.client.containers.list(all=True, filters={"label": f"proctor.job={handle.name}"})
+        found = self.client.containers.list(
+            all=True, ignore_removed=True, filters={"label": f"proctor.job={handle.name}"}
+        )
         return [each.name or "" for each in found]
 
 

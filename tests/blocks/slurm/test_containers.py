@@ -29,7 +29,7 @@ class DockerSetup(SlurmSetup):
         return Container(image=fake_harness_image(), env=env)
 
     def containers(self, handle: JobHandle) -> list[str]:
-        found = engine().containers.list(all=True, filters={"label": f"proctor.job={handle.name}"})
+        found = engine().containers.list(all=True, ignore_removed=True, filters={"label": f"proctor.job={handle.name}"})
         return [str(container.name) for container in found]
 
     def leftovers(self, handle: JobHandle) -> list[str]:

@@ -51,6 +51,19 @@ def submit(backend: SlurmBackend, setup: SlurmSetup, *jobs: JobSpec) -> list[Job
     return handles
 
 
+def submit_again(backend: SlurmBackend, setup: SlurmSetup, *jobs: JobSpec) -> None:
+    """Submit as often as it takes: a cluster that was just out of reach may refuse a connection or two."""
+    for pause in (0.2, 1, 2, 4, None):
+        try:
+            submit(backend, setup, *jobs)
+        except TransientError:
+            if pause is None:
+                raise
+            time.sleep(pause)
+        else:
+            return
+
+
 def slurm_jobs(*jobs: JobSpec) -> list[str]:
     """What Slurm has under these names, ended ones as well."""
     return as_user("squeue", "-h", "-t", "all", "-n", ",".join(job.name for job in jobs), "-o", "%j").split()
@@ -134,7 +147,7 @@ def test_a_cut_in_the_middle_of_an_upload_submits_nothing(
         backend.submit(jobs)
     proxy.cut_up = None
     assert slurm_jobs(*jobs) == []
-    submit(backend, setup, *jobs)
+    submit_again(backend, setup, *jobs)
     assert sorted(slurm_jobs(*jobs)) == sorted(job.name for job in jobs)
 
 
@@ -149,7 +162,7 @@ def test_a_reply_that_is_lost_halfway_is_resolved_by_looking(
     with pytest.raises(TransientError):
         backend.submit(jobs)
     proxy.cut_down = None
-    submit(backend, setup, *jobs)
+    submit_again(backend, setup, *jobs)
     assert sorted(slurm_jobs(*jobs)) == sorted(job.name for job in jobs)
 
 
