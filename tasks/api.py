@@ -34,9 +34,10 @@ async def prompt_api() -> AsyncIterator[None]:
     """Inside the block `api` asks a busy server again within milliseconds, where Prefect's client would wait 2 s.
 
     SQLite refuses a writer whose snapshot is not the newest at once, and the server then answers 503 without a
-    `Retry-After` (`prefect.server.api.server.custom_internal_exception_handler`); we add the one that fits.
+    `Retry-After` (`prefect.server.api.server.custom_internal_exception_handler`), or, where the server is ours, with one
+    that is too short for a database that stays locked; we put in the one that fits.
     """
-    async with get_client(httpx_settings={"event_hooks": {"response": [_say_when]}}) as client:
+    async with get_client(httpx_settings={"event_hooks": {"response": [say_when]}}) as client:
         token = _client.set(client)
         try:
             yield
@@ -44,12 +45,23 @@ async def prompt_api() -> AsyncIterator[None]:
             _client.reset(token)
 
 
-async def _say_when(response: httpx.Response) -> None:
+async def say_when(response: httpx.Response) -> None:
+    """Put into an answer that says the server is busy when the same request is to be sent again."""
     if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
         return
     tries = response.request.extensions.get(TRIES, 0)
     response.request.extensions[TRIES] = tries + 1
-    response.headers.setdefault("Retry-After", str(pause_after(tries, PREFECT_CLIENT_MAX_RETRIES.value())))
+    pause = pause_after(tries, PREFECT_CLIENT_MAX_RETRIES.value())
+    if asked_for(response) < pause:
+        response.headers["Retry-After"] = str(pause)
+
+
+def asked_for(response: httpx.Response) -> float:
+    """Seconds that the server asks to wait; 0 where it does not say."""
+    try:
+        return float(response.headers.get("Retry-After", 0))
+    except ValueError:  # a date
+        return 60.0
 
 
 def pause_after(tries: int, allowed: int) -> float:

@@ -21,7 +21,7 @@ def test_a_locked_database_delays_and_loses_nothing(stack: Stack, tmp_path: Path
     wait_for(lambda: run.states().get("mmath_en") == "Running", 60)
     with sqlite3.connect(stack.home / "prefect.db", timeout=60, isolation_level=None) as database:
         database.execute("begin immediate")
-        time.sleep(15)
+        time.sleep(25)
         database.execute("rollback")
     assert run.until(seconds=240) == "Completed", run.message
     assert run.states() == {"mmath_en": "Completed", "mmath_zh": "Completed"}

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from proctor.flows.server import SOON, retry_soon
-from proctor.tasks.api import pause_after
+from proctor.tasks.api import pause_after, say_when
 
 
 @pytest.mark.parametrize("allowed", [1, 5, 10, 100])
@@ -35,3 +35,18 @@ def test_a_busy_server_says_when_to_ask_again(path: str, said: str | None) -> No
             return found
 
     assert asyncio.run(ask()) == said
+
+
+def test_a_server_that_stays_busy_is_asked_less_and_less_often() -> None:
+    async def pauses() -> list[float]:
+        request = httpx.Request("POST", "http://server/")
+        found = []
+        for _ in range(10):
+            response = httpx.Response(503, headers={"Retry-After": SOON}, request=request)
+            await say_when(response)
+            found.append(float(response.headers["Retry-After"]))
+        return found
+
+    found = asyncio.run(pauses())
+    assert found[0] == float(SOON)
+    assert sum(found) >= 30, "a database may be locked for half a minute"
