@@ -6,12 +6,21 @@ Importing this module registers ours with Prefect (entry point `prefect.collecti
 from proctor.blocks.backend import Backend
 from proctor.blocks.docker.block import DockerBackend
 from proctor.blocks.installed import require_installed
+from proctor.blocks.lepton.block import LeptonBackend
 from proctor.blocks.process.block import ProcessBackend
 from proctor.blocks.simulated.block import SimulatedBackend
 from proctor.blocks.slurm.block import SlurmBackend
 from proctor.configs.execution_schema import BaseExecution
 
-__all__ = ["DockerBackend", "ProcessBackend", "SimulatedBackend", "SlurmBackend", "backend_class", "make_backend"]
+__all__ = [
+    "DockerBackend",
+    "LeptonBackend",
+    "ProcessBackend",
+    "SimulatedBackend",
+    "SlurmBackend",
+    "backend_class",
+    "make_backend",
+]
 
 
 def backend_class(kind: str) -> type[Backend]:

@@ -160,19 +160,59 @@ class SlurmExecution(BaseExecution):
     )
 
 
+class LeptonResults(Section):
+    """How the output of a job of the Lepton cloud comes home."""
+
+    via: Literal["log", "mount", "object"] = Field(
+        "log",
+        description="Through the job's log (small results), a volume on which output_dir lies, or an object store.",
+    )
+    volume: str | None = Field(None, description="The volume with `via: mount`, for instance node-nfs:shared.")
+    path: str = Field("/", description="The folder of that volume which this machine sees as output_dir.")
+    url: str | None = Field(None, description="fsspec URL of a folder with `via: object`, for instance s3://bucket/x.")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Options of that fsspec file system, for instance endpoint_url; no keys."
+    )
+    log_limit: int = Field(8, ge=1, le=64, description="MiB of packed results that may go through a log.")
+
+
 class LeptonExecution(BaseExecution):
     """The Lepton cloud."""
 
     type: Literal["lepton"] = "lepton"
-    resource_shape: str = Field("cpu.small", description="Shape of a benchmark job; `lepton shape list` names them.")
-    num_replicas: int = Field(1, ge=1)
-    node_group: str | None = None
-    mounts: list[dict[str, str]] = Field(default_factory=list)
-    image_pull_secrets: list[str] = Field(default_factory=list)
+    workspace: str | None = Field(None, description="Workspace id; default: LEPTON_WORKSPACE_ID or the SDK's login.")
+    workspace_url: str | None = Field(
+        None, description="URL of the workspace's API; default: LEPTON_WORKSPACE_URL or that of DGX Cloud Lepton."
+    )
+    token: str | None = Field(
+        None,
+        pattern=r"^(host|secret):.+",
+        description="Where the token is read, host:NAME or secret:BLOCK; default: LEPTON_API_TOKEN, "
+        "LEPTON_WORKSPACE_TOKEN or the SDK's login.",
+    )
+    resource_shape: str = Field(
+        "cpu.small", description="Shape of a benchmark job; `proctor ls shapes --backend lepton` names them."
+    )
+    num_replicas: int = Field(1, ge=1, description="Copies of the model server behind its endpoint.")
+    node_group: str | None = Field(None, description="Name or id of the node group for the benchmark jobs.")
+    mounts: list[dict[str, str]] = Field(
+        default_factory=list, description="Volumes as {from, path, mount_path}, for jobs and the model server."
+    )
+    image_pull_secrets: list[str] = Field(default_factory=list, description="Registry logins made in Lepton's UI.")
     shared_memory_size: int | None = Field(None, ge=0, description="MiB of /dev/shm.")
-    priority: str | None = None
+    priority: str | None = Field(None, description="Queue priority, for instance mid-4000.")
+    reservation: str | None = Field(None, description="Id of a reservation of the node group.")
     endpoint_resource_shape: str | None = Field(None, description="Shape of the model server; default: resource_shape.")
     endpoint_node_group: str | None = Field(None, description="Node group of the model server; default: node_group.")
+    queue_timeout: Seconds = Field(
+        86400.0, description="A job that waits for capacity for so long is given up: Lepton itself has no such limit."
+    )
+    results: LeptonResults = Field(default_factory=LeptonResults)
+
+    @property
+    def parallel(self) -> int:
+        """`max_parallel`, or as many as there are: every benchmark is a job of its own."""
+        return self.max_parallel or 1000
 
 
 class SimulatedExecution(BaseExecution):

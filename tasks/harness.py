@@ -13,6 +13,7 @@ import yaml
 
 from proctor.configs.deployment_schema import Endpoints, NoDeployment
 from proctor.configs.errors import ConfigError
+from proctor.configs.lepton_endpoint import ENDPOINT_TOKEN, SERVER_NAME, planned_base, planned_model
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.resolve import Benchmark
 
@@ -41,7 +42,7 @@ def run_config(config: EvaluationConfig, benchmark: Benchmark, results: str, url
                     "url": url,
                     "model_id": served_model(config),
                     "type": "chat" if benchmark.endpoint_type == "vlm" else benchmark.endpoint_type,
-                    "api_key_name": endpoint.api_key_name,
+                    "api_key_name": api_key_name(config),
                     "stream": endpoint.stream,
                     "adapter_config": adapter_config(config, document),
                 }
@@ -75,7 +76,8 @@ def endpoint_url(config: EvaluationConfig, benchmark: Benchmark) -> str:
     kind = CORE_TYPES.get(benchmark.endpoint_type, benchmark.endpoint_type)
     deployment = config.deployment
     if not isinstance(deployment, NoDeployment):
-        base = "lepton://server" if config.execution.type == "lepton" else f"http://127.0.0.1:{deployment.port}"
+        lepton = config.execution.type == "lepton"
+        base = planned_base(SERVER_NAME) if lepton else f"http://127.0.0.1:{deployment.port}"
         return base + deployment.endpoints.path(kind)
     own = benchmark.config.nemo_evaluator_config.get("target", {}).get("api_endpoint", {}).get("url")
     if own:
@@ -94,7 +96,17 @@ def lepton_url(config: EvaluationConfig, kind: str) -> str:
         raise ConfigError(
             "target.api_endpoint.type: lepton goes with execution: lepton; elsewhere write the endpoint's URL as url"
         )
-    return f"lepton://{name}{Endpoints().path(kind)}"
+    return planned_base(name) + Endpoints().path(kind)
+
+
+def api_key_name(config: EvaluationConfig) -> str | None:
+    """The variable that holds the endpoint's key where the harness runs; for Lepton's endpoints it is ours."""
+    own = config.target.api_endpoint
+    if config.execution.type != "lepton":
+        return own.api_key_name
+    if not isinstance(config.deployment, NoDeployment):
+        return ENDPOINT_TOKEN
+    return own.api_key_name or (ENDPOINT_TOKEN if own.type == "lepton" else None)
 
 
 def checked_url(config: EvaluationConfig) -> str:
@@ -132,6 +144,8 @@ def served_model(config: EvaluationConfig) -> str:
     for name in candidates:
         if name:
             return str(name)
+    if endpoint.type == "lepton" and endpoint.deployment_name:
+        return planned_model(endpoint.deployment_name)
     raise ConfigError("target.api_endpoint.model_id is missing; write the name that requests to the model use")
 
 

@@ -12,11 +12,12 @@ from proctor.blocks.job import Container, EnvVar, JobSpec, Mount, Server, Step
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import SlurmExecution
 from proctor.configs.fields import seconds_of
+from proctor.configs.lepton_endpoint import ENDPOINT_TOKEN
 from proctor.configs.records import evaluation_tag
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.contradictions import contradictions
 from proctor.tasks.environment import absolute, declared_mounts, env_vars, mounts, without_containers
-from proctor.tasks.harness import endpoint_url, run_config, served_model
+from proctor.tasks.harness import api_key_name, endpoint_url, run_config, served_model
 from proctor.tasks.resolve import Benchmark, resolve
 from proctor.tasks.servers import server
 
@@ -139,7 +140,9 @@ def container(config: EvaluationConfig, benchmark: Benchmark) -> Container:
         raise ConfigError(
             f"evaluation.tasks: {benchmark.name} has no container; name one as `container:` or choose execution: process"
         )
-    own, key = benchmark.config, config.target.api_endpoint.api_key_name
+    own, key = benchmark.config, api_key_name(config)
+    if key == ENDPOINT_TOKEN:
+        key = None  # the backend knows its value
     declared = env_vars(
         {key: f"host:{key}"} if key else {},
         config.env_vars,

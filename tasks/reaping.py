@@ -41,7 +41,19 @@ def over(run: Ended, stray: Stray, now: datetime, grace: float) -> bool:
     return now - run.since >= patience and not young
 
 
-PLACE = ("type", "docker_host", "hostname", "username", "ssh_key_path", "ssh_control_path", "ssh_config", "options")
+PLACE = (
+    "type",
+    "docker_host",
+    "hostname",
+    "username",
+    "ssh_key_path",
+    "ssh_control_path",
+    "ssh_config",
+    "workspace",
+    "workspace_url",
+    "token",
+    "options",
+)
 """What of an `execution:` section says which machine is meant."""
 
 

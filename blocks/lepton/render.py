@@ -7,18 +7,34 @@ Lepton gives an endpoint once it is there.
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from importlib.resources import files as resources
 from typing import Any
 
-from proctor.blocks.job import Container, EnvVar, JobSpec, Server, Step
+from proctor.blocks.job import Container, EnvVar, JobHandle, JobSpec, Server, Step
 from proctor.blocks.job_files import CONTAINER_JOB, CONTAINER_RESULTS, contained_script, order_file, step_files
 from proctor.blocks.stages import step_marker
 from proctor.configs.execution_schema import LeptonExecution
+from proctor.configs.lepton_endpoint import ENDPOINT_TOKEN, SERVER_NAME, endpoint_in, planned_base, planned_model
 
 KEPT_SECONDS = 259200
 """How long Lepton remembers an ended job; its own default of ten minutes is shorter than an outage."""
-IDLE_SECONDS = 86400
+IDLE_SECONDS = 604800
 """An endpoint without requests lives this long: scaling down in the middle of an evaluation would end it."""
+RESULTS_URL = "PROCTOR_RESULTS_URL"
+"""The variable that holds where a job uploads its results to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What stands in a plan for an endpoint, and its real address."""
+
+    name: str
+    """How the plan calls it."""
+    base: str
+    """Its real URL, without a slash at the end."""
+    model: str = ""
+    """The model that it lists, for a plan that names none."""
 
 
 def render(job: JobSpec, execution: LeptonExecution) -> str:
@@ -37,13 +53,18 @@ def shown(document: dict[str, Any]) -> str:
     return json.dumps(without_none(document), indent=2)
 
 
-def endpoint_name(job: JobSpec) -> str:
+def endpoint_name(job: JobSpec | JobHandle) -> str:
     """The endpoint's name, which fits Lepton's 36 characters."""
     return f"{job.name}-s"
 
 
+def job_name(job: JobSpec | JobHandle, index: int) -> str:
+    """The name of a step's job, by which it is found again; Lepton adds four characters for its id."""
+    return f"{job.name}-{index}"
+
+
 def endpoint(job: JobSpec, server: Server, execution: LeptonExecution) -> dict[str, Any]:
-    """The model server."""
+    """The model server. Its token is a secret of the workspace, which only this evaluation's benchmarks are given."""
     text = f"{server.pre_cmd}\n{server.command}" if server.pre_cmd and server.command else server.command
     group = execution.endpoint_node_group or execution.node_group
     return {
@@ -62,74 +83,133 @@ def endpoint(job: JobSpec, server: Server, execution: LeptonExecution) -> dict[s
                 "max_replicas": execution.num_replicas,
             },
             "auto_scaler": {"scale_down": {"no_traffic_timeout": IDLE_SECONDS}},
-            "envs": [*marker(job, "server"), *variables(server.container)],
+            "api_tokens": [{"value_from": {"token_name_ref": secret_name(job, ENDPOINT_TOKEN)}}],
+            "envs": [*marker(job, "server"), *variables(job, server.container)],
+            "mounts": [dict(mount) for mount in execution.mounts],
             **shared(execution),
         },
     }
 
 
-def benchmark_job(job: JobSpec, step: Step, index: int, execution: LeptonExecution) -> dict[str, Any]:
+def benchmark_job(
+    job: JobSpec, step: Step, index: int, execution: LeptonExecution, route: Route | None = None
+) -> dict[str, Any]:
     """One benchmark, as a job of its own that nothing restarts behind our back."""
     return {
         "metadata": {
-            "name": f"{job.name}-{index}",
+            "name": job_name(job, index),
             "visibility": "private",
             "labels": {"proctor.evaluation": job.evaluation, "proctor.job": job.name, "proctor.step": step.name},
         },
         "spec": {
             "resource_shape": execution.resource_shape,
             "affinity": affinity(execution.node_group),
-            "container": {"image": step.container.image, "command": ["/bin/sh", "-c", script(job, step, execution)]},
+            "container": {
+                "image": step.container.image,
+                "command": ["/bin/sh", "-c", job_script(job, step, index, execution, route or unknown_route(job))],
+            },
             "shared_memory_size": execution.shared_memory_size,
             "completions": 1,
             "parallelism": 1,
             "max_failure_retry": 0,
             "max_job_failure_retry": 0,
             "ttl_seconds_after_finished": KEPT_SECONDS,
-            "envs": [*marker(job, step.name), *variables(step.container)],
+            "envs": [*marker(job, step.name), *step_variables(job, step, execution)],
+            "mounts": [*(dict(mount) for mount in execution.mounts), *result_mounts(job, step, execution)],
             **shared(execution),
         },
     }
 
 
-def script(job: JobSpec, step: Step, execution: LeptonExecution) -> str:
-    """The shell text of a benchmark: it writes what the wrapper reads, then becomes the wrapper."""
-    alone = replace(job, steps=(placed(job, step),), server=None)
-    folder = f"{CONTAINER_RESULTS}/.proctor"
-    order = f"{CONTAINER_JOB}/.proctor/{order_file(job).name}"
-    config = f"{folder}/{step_files(job, step.name).run_config.name}"
-    lines = [
-        f"mkdir -p {folder} {CONTAINER_JOB}/.proctor",
-        f"printf '%s\\n' {shlex.quote(step.name)} >{shlex.quote(order)}",
-    ]
-    lines += [f"printf %s {shlex.quote(alone.steps[0].run_config)} >{shlex.quote(config)}"]
-    return "\n".join([*lines, contained_script(alone, alone.steps[0], execution.endpoint_readiness_timeout)])
+def result_mounts(job: JobSpec, step: Step, execution: LeptonExecution) -> list[dict[str, Any]]:
+    """The step's output folder on the volume that this machine sees too."""
+    results = execution.results
+    if results.via != "mount":
+        return []
+    below = job.output_dir.rstrip("/").rpartition("/")[2]
+    path = "/".join([results.path.rstrip("/"), below, step.name])
+    return [{"from": results.volume, "path": path, "mount_path": CONTAINER_RESULTS}]
 
 
-def placed(job: JobSpec, step: Step) -> Step:
-    """The step with the endpoint's name where the plan could not know it yet."""
-    if job.server is None:
-        return step
-    old, new = f"{UNNAMED}/", f"lepton://{endpoint_name(job)}/"
-    return replace(step, endpoint_url=step.endpoint_url.replace(old, new), run_config=step.run_config.replace(old, new))
+def needed(job: JobSpec, container: Container) -> list[EnvVar]:
+    """Variables whose values are read where Proctor runs, and travel as secrets of the workspace."""
+    return [each for each in container.env if each.source in {"host", "secret"}]
 
 
-UNNAMED = "lepton://server"
-"""The endpoint of the evaluation's own server in a plan."""
+def step_variables(job: JobSpec, step: Step, execution: LeptonExecution) -> list[dict[str, Any]]:
+    """The environment of a benchmark: its own, the endpoint's token, and where its results go."""
+    extra = [ENDPOINT_TOKEN] if needs_token(step) else []
+    extra += [RESULTS_URL] if execution.results.via == "object" else []
+    names = {ENDPOINT_TOKEN: secret_name(job, ENDPOINT_TOKEN), RESULTS_URL: upload_secret(job, step)}
+    declared = {each.name for each in step.container.env}
+    return [*variables(job, step.container), *(referring(each, names[each]) for each in extra if each not in declared)]
 
 
-def variables(container: Container) -> list[dict[str, Any]]:
+def needs_token(step: Step) -> bool:
+    """Whether a benchmark asks an endpoint of the workspace whose token we know."""
+    return bool(endpoint_in(step.endpoint_url)) and ENDPOINT_TOKEN in step.run_config
+
+
+def secret_name(job: JobSpec | JobHandle, variable: str) -> str:
+    """The workspace secret that holds a variable of this job until its end."""
+    return f"{job.name}.{variable}"
+
+
+def upload_secret(job: JobSpec | JobHandle, step: Step) -> str:
+    """The workspace secret that holds where a step's results are uploaded to."""
+    return secret_name(job, f"{RESULTS_URL}.{step.name}")
+
+
+def job_script(job: JobSpec, step: Step, index: int, execution: LeptonExecution, route: Route) -> str:
+    """The shell text of a benchmark, from claim to the way home of its results."""
+    alone = replace(job, steps=(routed(step, route),), server=None, max_parallel=1)
+    files = step_files(job, step.name)
+    values = {
+        "JOB": job.name,
+        "STEP": step.name,
+        "KEY": job_name(job, index),
+        "ALL": CONTAINER_JOB,
+        "ORDER": f"{CONTAINER_JOB}/.proctor/{order_file(job).name}",
+        "RUN_CONFIG": alone.steps[0].run_config,
+        "RUN_CONFIG_FILE": f"{CONTAINER_RESULTS}/.proctor/{files.run_config.name}",
+        "WRAPPER": contained_script(alone, alone.steps[0], execution.endpoint_readiness_timeout),
+        "VIA": execution.results.via,
+        "LOG_LIMIT": str(execution.results.log_limit << 20),
+    }
+    lines = [f"{name}={shlex.quote(value)}" for name, value in values.items()]
+    return "\n".join([*lines, (resources("proctor.blocks.lepton") / "job.sh").read_text()])
+
+
+def routed(step: Step, route: Route) -> Step:
+    """The step with the endpoint's real address and model in place of what the plan could not know."""
+
+    def real(text: str) -> str:
+        named = text.replace(planned_model(route.name), route.model) if route.model else text
+        return named.replace(f"{planned_base(route.name)}/", f"{route.base}/")
+
+    return replace(step, endpoint_url=real(step.endpoint_url), run_config=real(step.run_config))
+
+
+def unknown_route(job: JobSpec) -> Route:
+    """The route before Lepton has named the endpoint of the evaluation's own server."""
+    return Route(SERVER_NAME, planned_base(endpoint_name(job)))
+
+
+def variables(job: JobSpec, container: Container) -> list[dict[str, Any]]:
     """The environment of a container."""
-    return [variable(each) for each in container.env]
+    return [variable(job, each) for each in container.env]
 
 
-def variable(each: EnvVar) -> dict[str, Any]:
-    """One variable: a text, a secret of the workspace, or the name of one that is read at submission."""
+def variable(job: JobSpec, each: EnvVar) -> dict[str, Any]:
+    """One variable: a text, a secret that the workspace has, or one that is made for this job."""
     if each.source == "lit":
         return {"name": each.name, "value": each.value}
-    if each.source == "runtime":
-        return {"name": each.name, "value_from": {"secret_name_ref": each.value}}
-    return {"name": each.name, "value": f"${{{each.source}:{each.value}}}"}
+    return referring(each.name, each.value if each.source == "runtime" else secret_name(job, each.name))
+
+
+def referring(name: str, secret: str) -> dict[str, Any]:
+    """A variable whose value is a secret of the workspace."""
+    return {"name": name, "value_from": {"secret_name_ref": secret}}
 
 
 def marker(job: JobSpec, step: str) -> list[dict[str, Any]]:
@@ -145,10 +225,10 @@ def marker(job: JobSpec, step: str) -> list[dict[str, Any]]:
 def shared(execution: LeptonExecution) -> dict[str, Any]:
     """What endpoints and jobs have in common."""
     return {
-        "mounts": [dict(mount) for mount in execution.mounts],
         "image_pull_secrets": list(execution.image_pull_secrets),
         "log": {"enable_collection": True},
         "queue_config": {"priority_class": execution.priority} if execution.priority else None,
+        "reservation_config": {"reservation_id": execution.reservation} if execution.reservation else None,
     }
 
 

@@ -1,0 +1,206 @@
+"""The workspace a section means, its client, and every error of the SDK as one of ours.
+
+Only `leptonai.api.v2` of the 0.47 line is used, and only when a workspace is reached: its import takes two seconds. Its
+exceptions hold the token and cannot be pickled, so none leaves this module.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+from proctor.blocks.errors import RejectedError, TransientError
+from proctor.blocks.job import EnvVar
+from proctor.blocks.secrets import value_of
+from proctor.configs.errors import ConfigError
+from proctor.configs.execution_schema import LeptonExecution
+from proctor.configs.host_env import host_value
+
+if TYPE_CHECKING:
+    from leptonai.api.v2 import APIClient
+
+T = TypeVar("T")
+
+TIMEOUT = 30.0
+"""Seconds for one request; the SDK's own limit is 120, and none for logs."""
+TRIES = 4
+TOKENS = ("LEPTON_API_TOKEN", "LEPTON_WORKSPACE_TOKEN")
+EXPIRED = "they last a day by default: put a fresh one where execution.token points, then `proctor resume`"
+
+
+class UnauthorizedError(TransientError):
+    """The token is refused, perhaps because it has expired; the jobs run on, and a fresh token finds them."""
+
+
+class RefusalError(RejectedError):
+    """Lepton answered a request with a 4xx status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message, status)
+        self.message = message
+        self.status = status
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How a section logs in; what is None the SDK finds in its own variables or login record."""
+
+    workspace: str | None
+    url: str | None
+    token: str | None = field(default=None, repr=False)
+
+
+def login(execution: LeptonExecution) -> Login:
+    """The workspace, URL and token of a section. Raises ConfigError for a token that is named and not there."""
+    workspace = execution.workspace or host_value("LEPTON_WORKSPACE_ID", os.environ)
+    url = execution.workspace_url or host_value("LEPTON_WORKSPACE_URL", os.environ)
+    token = own_token(execution)
+    if token and ":" in token:
+        named, _, token = token.partition(":")
+        workspace = workspace or named
+    return Login(workspace, url.rstrip("/") if url else None, token)
+
+
+def own_token(execution: LeptonExecution) -> str | None:
+    """The token where the section or the usual variables name one."""
+    if execution.token:
+        source, _, name = execution.token.partition(":")
+        variable = EnvVar("token", "secret" if source == "secret" else "host", name)
+        try:
+            return value_of(variable, "execution.token")
+        except ConfigError:
+            raise ConfigError(f"execution.token: {execution.token} is not set where Proctor runs") from None
+    return next((value for name in TOKENS if (value := host_value(name, os.environ))), None)
+
+
+LOCK = threading.Lock()
+MADE: dict[Login, "APIClient"] = {}
+
+
+def client(execution: LeptonExecution) -> "APIClient":
+    """The client of this section's workspace, one for each login in a process. No request is made yet."""
+    wanted = login(execution)
+    with LOCK:
+        if wanted not in MADE:
+            MADE[wanted] = new_client(wanted)
+        return MADE[wanted]
+
+
+def new_client(wanted: Login) -> "APIClient":
+    """A client with our limits: 30 s for a request, and further tries for GET and DELETE alone."""
+    try:
+        from leptonai.api.v2 import APIClient  # noqa: PLC0415 (two seconds, only where Lepton is reached)
+    except ImportError:
+        raise ConfigError(
+            "execution: lepton needs the Lepton SDK; install it with `pip install 'proctor[lepton]'`"
+        ) from None
+    try:
+        made = APIClient(workspace_id=wanted.workspace, auth_token=wanted.token, url=wanted.url)
+    except (RuntimeError, ValueError, TypeError):
+        raise ConfigError(
+            "execution: lepton found no login: set LEPTON_WORKSPACE_ID and LEPTON_API_TOKEN where Proctor runs, "
+            "or run `lep login`"
+        ) from None
+    made.url = made.url.rstrip("/")
+    made._timeout = TIMEOUT
+    try_again(made)
+    return made
+
+
+def try_again(made: "APIClient") -> None:
+    """Further tries, with `Retry-After` and jitter, for requests that may be repeated: a POST never is."""
+    from requests.adapters import HTTPAdapter  # noqa: PLC0415
+    from urllib3.util import Retry  # noqa: PLC0415
+
+    retry = Retry(
+        total=TRIES,
+        connect=TRIES,
+        read=1,
+        status=TRIES,
+        backoff_factor=0.5,
+        backoff_jitter=0.5,
+        status_forcelist={429, 500, 502, 503, 504},
+        allowed_methods={"GET", "HEAD", "DELETE"},
+        respect_retry_after_header=True,
+        raise_on_status=False,
+    )
+    session = made._session
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(max_retries=retry, pool_maxsize=32))
+    if urlsplit(made.url).hostname in {"127.0.0.1", "localhost", "::1"}:
+        session.trust_env = False  # neither a proxy nor ~/.netrc is meant for this machine
+
+
+def forget(execution: LeptonExecution) -> None:
+    """Read the token again for the next request."""
+    with LOCK:
+        MADE.pop(login(execution), None)
+
+
+@contextmanager
+def asking(what: str) -> Iterator[None]:
+    """Whatever the SDK raises inside becomes an error of ours, with `what` was asked for in front.
+
+    TransientError for what may pass, UnauthorizedError for a token, RefusalError for any other 4xx status.
+    """
+    import requests  # noqa: PLC0415 (comes with the SDK)
+    from leptonai.api.v2 import ClientError, ServerError, WorkspaceUnauthorizedError  # noqa: PLC0415
+    from leptonai.api.v2.log import LogAPIError  # noqa: PLC0415
+
+    problem: Exception
+    try:
+        yield
+        return
+    except ClientError as error:
+        problem = refusal(what, error.response.status_code, said(error.response))
+    except ServerError as error:
+        problem = TransientError(f"{what}: Lepton has a problem of its own (HTTP {error.response.status_code})")
+    except LogAPIError as error:
+        problem = refusal(what, error.status_code or 500, "the log is not to be had")
+    except WorkspaceUnauthorizedError:
+        problem = refusal(what, 401, "")
+    except requests.RequestException as error:
+        problem = TransientError(f"{what}: Lepton does not answer ({type(error).__name__})")
+    except (RuntimeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        problem = TransientError(f"{what}: Lepton answered something that the SDK cannot read")
+    raise problem from None
+
+
+def refusal(what: str, status: int, words: str) -> Exception:
+    """The error for a 4xx status, with what to do about it."""
+    if status == 401:
+        return UnauthorizedError(f"{what}: Lepton refuses the token (401); {EXPIRED}")
+    if status in {408, 425, 429} or status >= 500:
+        return TransientError(f"{what}: Lepton asks for patience (HTTP {status})")
+    if status == 403:
+        return RefusalError(f"{what}: the token has no permission for it in this workspace (403){words}", status)
+    return RefusalError(f"{what}: Lepton refused (HTTP {status}){words}", status)
+
+
+def said(response: object) -> str:
+    """The service's own sentence, and nothing else of its answer."""
+    try:
+        body = response.json()  # type: ignore[attr-defined]
+    except ValueError:
+        return ""
+    words = body.get("message") if isinstance(body, dict) else None
+    return f": {words[:500]}" if isinstance(words, str) and words else ""
+
+
+def patiently(execution: LeptonExecution, ask: Callable[["APIClient"], T], what: str) -> T:
+    """The answer of one question to this section's workspace; a refused token is read again for the next one."""
+    try:
+        found = client(execution)
+        with asking(what):
+            return ask(found)
+    except UnauthorizedError:
+        forget(execution)
+        raise

@@ -1,0 +1,58 @@
+"""Lines that a benchmark or a model server on Lepton printed, from the log that Lepton keeps."""
+
+import time
+from collections.abc import Callable, Iterator
+
+from proctor.blocks.errors import TransientError
+from proctor.blocks.lepton.homecoming import HIDDEN
+from proctor.blocks.lepton.workspace import EARLIER, NANO, Workspace
+
+PAUSE = 5.0
+"""Seconds between two looks at a log that grows; the service is not made for more."""
+OVERLAP = 20
+"""Seconds that are read again: a line may arrive later than a younger one."""
+
+
+def last_lines(workspace: Workspace, kind: str, name: str, since: float, tail: int) -> list[str]:
+    """The end of a log."""
+    lines = [text for _, text in workspace.log(kind, name, since) if HIDDEN not in text]
+    return lines[-tail:] if tail else []
+
+
+def follow(
+    workspace: Workspace, kind: str, name: str, since: float, tail: int, ended: Callable[[], bool]
+) -> Iterator[str]:
+    """The end of a log and what comes after, until `ended`. A lost connection is made up for from Lepton's history."""
+    seen: set[tuple[int, str]] = set()
+    first = True
+    while True:
+        over = ended()
+        try:
+            rows = [row for row in workspace.log(kind, name, since) if row not in seen]
+        except TransientError:
+            wait(workspace)
+            continue
+        shown = [text for _, text in rows if HIDDEN not in text]
+        yield from shown[-tail:] if first else shown
+        seen.update(rows)
+        if rows:
+            first, since = False, rows[-1][0] / NANO - OVERLAP
+        if over:
+            return
+        wait(workspace)
+
+
+def beginning(created: float) -> float:
+    """From when the log of something is read, by Lepton's time of its creation."""
+    return (created or time.time()) - EARLIER
+
+
+def wait(workspace: Workspace) -> None:
+    """The pause between two looks."""
+    time.sleep(pause_for(workspace))
+
+
+def pause_for(workspace: Workspace) -> float:
+    """Seconds between two looks; shorter for a service on this machine."""
+    local = "127.0.0.1" in (workspace.execution.workspace_url or "")
+    return 0.3 if local else PAUSE

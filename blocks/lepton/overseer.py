@@ -1,0 +1,335 @@
+"""What happens to a job on Lepton: its endpoint first, then each benchmark when its turn has come, then its output.
+
+All of it is decided anew at every look, from Lepton's list, the ledger and the stage files, so that any process of this
+machine can go on where another one died.
+"""
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from proctor.blocks.errors import BackendError, RejectedError, ResultError, TransientError
+from proctor.blocks.job import JobHandle, JobSpec, JobState, JobStatus, ServerStatus, StepStatus
+from proctor.blocks.job_files import note_cancel, step_files, write_exit, write_whole
+from proctor.blocks.lepton.connection import UnauthorizedError
+from proctor.blocks.lepton.homecoming import bring_home
+from proctor.blocks.lepton.ledger import Asked, Ledger, keep, opened
+from proctor.blocks.lepton.preparation import prepare
+from proctor.blocks.lepton.render import Route, benchmark_job, endpoint_name, job_name
+from proctor.blocks.lepton.servers import attend, ensure, with_groups
+from proctor.blocks.lepton.states import Phase, diagnosis, endpoint_meaning, job_meaning
+from proctor.blocks.lepton.verdict import LAST_WORDS, SETTLE, Limits, Verdict, last_word, verdict
+from proctor.blocks.lepton.workspace import SeenJob, Workspace
+from proctor.blocks.stage_files import UNSEEN, after_server_death, job_state, join, read_folder
+from proctor.configs.errors import ConfigError
+from proctor.configs.lepton_endpoint import endpoint_in
+
+GONE_SECONDS = 25.0
+"""How long the end of what was deleted is waited for."""
+
+
+def handle_of(job: JobSpec) -> JobHandle:
+    """How a job is found again."""
+    return JobHandle("lepton", job.name, job.evaluation, job.output_dir, tuple(step.name for step in job.steps))
+
+
+def submit(workspace: Workspace, job: JobSpec) -> JobHandle | BackendError:
+    """Bring a job into being, or go on where an earlier call broke off. Raises TransientError."""
+    handle = handle_of(job)
+    with opened(job) as page:
+        assert page is not None  # noqa: S101 (for a JobSpec there is always one)
+        if page.over:
+            return handle
+        known = page.prepared
+        try:
+            if not page.prepared:
+                prepare(workspace, page)
+            listed = workspace.jobs(job.name)
+            if job.server:
+                ensure(workspace, page, job.server)
+            else:
+                start_steps(workspace, page, listed)
+        except UnauthorizedError as error:
+            if known:
+                raise
+            return RejectedError(str(error))
+        except (RejectedError, ConfigError) as error:
+            keep(page)
+            if any(entry.at for entry in (page.endpoint, *page.steps.values())):
+                release(workspace, handle)
+            return RejectedError(str(error))
+        finally:
+            if page.prepared:
+                keep(page)
+    return handle
+
+
+def start_steps(workspace: Workspace, page: Ledger, listed: Mapping[str, SeenJob]) -> None:
+    """Ask for the jobs of the steps whose turn has come. What is listed under its name is adopted, never doubled."""
+    adopt(page, listed)
+    steps = page.job.steps
+    ended = {step.name for step in steps if has_ended(page.job, step.name)}
+    live = sum(1 for step in steps if page.of(step.name).at and step.name not in ended)
+    now = time.time()
+    for index, step in enumerate(steps):
+        entry = page.of(step.name)
+        unsure = entry.at and not entry.id and now > entry.at + SETTLE
+        if step.name in ended or (entry.at and not unsure):
+            continue
+        if not unsure and live >= page.job.max_parallel:
+            return
+        live += not unsure
+        ask_for(workspace, page, index)
+
+
+def adopt(page: Ledger, listed: Mapping[str, SeenJob]) -> None:
+    """Note the ids of jobs that are there under our names."""
+    for index, step in enumerate(page.job.steps):
+        entry, found = page.of(step.name), listed.get(job_name(page.job, index))
+        if not entry.id and found and found.ours in {"", page.job.name}:
+            entry.at, entry.id = entry.at or time.time(), found.id
+            keep(page)
+
+
+def ask_for(workspace: Workspace, page: Ledger, index: int) -> None:
+    """Ask for the job of one step; that it is asked for is on disk before."""
+    step = page.job.steps[index]
+    entry, execution = page.of(step.name), with_groups(workspace, page)
+    folder = step_files(page.job, step.name).folder
+    folder.mkdir(parents=True, exist_ok=True)
+    name = endpoint_in(step.endpoint_url)
+    document = benchmark_job(page.job, step, index, execution, Route(name, page.base, page.model))
+    entry.at = time.time()
+    keep(page)
+    try:
+        entry.id = workspace.create_job(document)
+    except RejectedError:
+        entry.at = 0.0
+        raise
+    finally:
+        keep(page)
+
+
+def has_ended(job: JobSpec | JobHandle, step: str) -> bool:
+    """Whether a step of this job has had its last word on this machine."""
+    return "exit" in read_folder(step_files(job, step).folder, job.name)
+
+
+def look(workspace: Workspace, handle: JobHandle, listed: Mapping[str, SeenJob]) -> JobStatus:
+    """How a job is doing; what its state calls for is done."""
+    with opened(handle) as page:
+        waiting = ""
+        if page and not page.over:
+            waiting = go_on(workspace, page, listed)
+        steps = {
+            name: look_at(workspace, handle, page, index, listed, waiting) for index, name in enumerate(handle.steps)
+        }
+        if page:
+            keep(page)
+    return JobStatus(
+        state=job_state(steps.values()),
+        steps=steps,
+        server=server_status(page, waiting),
+        observed=datetime.now(UTC)
+        if page or any(each.state is not JobState.UNKNOWN for each in steps.values())
+        else None,
+    )
+
+
+def go_on(workspace: Workspace, page: Ledger, listed: Mapping[str, SeenJob]) -> str:
+    """See to the server and start what may start; the answer is what the rest waits for."""
+    adopt(page, listed)
+    server, left = page.job.server, [step.name for step in page.job.steps if not has_ended(page.job, step.name)]
+    if not left:
+        return ""
+    if server and not page.failure:
+        waiting = attend(workspace, page, server)
+        if waiting and not page.failure:
+            return waiting
+    if page.failure:
+        end_without_server(workspace, page, left)
+        return ""
+    try:
+        start_steps(workspace, page, listed)
+    except TransientError as error:
+        return f"not created yet: {error}"
+    except RejectedError as error:
+        step = next(name for name in left if not page.of(name).at)
+        settle(page.job, step, "78", f"refused: {error}")
+    return ""
+
+
+def end_without_server(workspace: Workspace, page: Ledger, steps: list[str]) -> None:
+    """End the benchmarks whose server will not answer: they would only ask in vain."""
+    for name in steps:
+        if page.of(name).id:
+            workspace.delete_job(page.of(name).id)
+        settle(page.job, name, "69", f"server died: {page.failure}")
+
+
+def settle(job: JobSpec | JobHandle, step: str, code: str, words: str) -> None:
+    """Write the last word of a step that cannot."""
+    folder = step_files(job, step).folder
+    folder.mkdir(parents=True, exist_ok=True)
+    write_exit(folder, job.name, code, " ".join(words.split()))
+
+
+def look_at(
+    workspace: Workspace,
+    handle: JobHandle,
+    page: Ledger | None,
+    index: int,
+    listed: Mapping[str, SeenJob],
+    waiting: str,
+) -> StepStatus:
+    """How one step is doing; what its state calls for is done."""
+    step = handle.steps[index]
+    entry = page.of(step) if page else Asked()
+    spec = next((each for each in page.job.steps if each.name == step), None) if page else None
+    job = listed.get(job_name(handle, index))
+    now, folder = time.time(), step_files(handle, step).folder
+    if job and job.state == "Running":
+        entry.running = entry.running or now
+    limits = Limits.of(workspace.execution.queue_timeout, spec)
+    found = verdict(read_folder(folder, handle.name), entry, job, limits, now)
+    if page is None and job is None and found.status.state is JobState.PENDING:
+        return StepStatus(JobState.UNKNOWN, message="no trace of it")
+    if found.next:
+        act(workspace, handle, step, entry, job, found)
+        stages = read_folder(folder, handle.name)
+        if "exit" in stages:
+            found = Verdict(join(stages, UNSEEN))
+    if found.status.state.final:
+        keep_models(page, handle, step)
+        return after_server_death(found.status, page.failure) if page and page.failure else found.status
+    not_begun = found.status.state is JobState.PENDING and not entry.at
+    return StepStatus(JobState.PENDING, message=waiting) if not_begun and waiting else found.status
+
+
+def keep_models(page: Ledger | None, handle: JobHandle, step: str) -> None:
+    """Leave what the server said about its models beside the step's results."""
+    place = step_files(handle, step).folder / "server-models.json"
+    if page and page.models and not place.exists():
+        write_whole(place, page.models)
+
+
+def act(workspace: Workspace, handle: JobHandle, step: str, entry: Asked, job: SeenJob | None, found: Verdict) -> None:
+    """Do what a verdict calls for. A step that is thereby at its end has a stage.exit afterwards."""
+    match found.next:
+        case "bring home" if job:
+            come_home(workspace, handle, step, entry, job)
+        case "stopped" if job:
+            settle(handle, step, "143", f"cancelled: it {found.status.message} by somebody else")
+        case "vanished" if workspace.job(entry.id) is None:
+            settle(handle, step, "70", "it vanished from Lepton: somebody removed it, or it ended more than 3 days ago")
+        case "give up queueing" if job:
+            workspace.delete_job(job.id)
+            limit = workspace.execution.queue_timeout
+            settle(
+                handle,
+                step,
+                "75",
+                f"no capacity: it waited {limit:g} s (execution.queue_timeout): {found.status.message}",
+            )
+        case "give up running" if job:
+            workspace.delete_job(job.id)
+            settle(handle, step, "124", "timed out: its own clock did not end it, so its job was deleted")
+
+
+def come_home(workspace: Workspace, handle: JobHandle, step: str, entry: Asked, job: SeenJob) -> None:
+    """Bring the output of an ended job here; one that has no last word after a while gets one."""
+    entry.ended = entry.ended or time.time()
+    trouble = "its folder shows no end of it"
+    try:
+        bring_home(workspace, handle, step, job)
+    except TransientError:
+        return
+    except ResultError as error:
+        trouble = str(error)
+    if has_ended(handle, step) or time.time() < entry.ended + LAST_WORDS:
+        return
+    why, may_recur = diagnosis(workspace.reasons(job.id))
+    means = job_meaning(job.state, job.succeeded, job.failed)
+    settle(handle, step, *last_word(means, why, may_recur=may_recur, trouble=trouble))
+
+
+def server_status(page: Ledger | None, waiting: str) -> ServerStatus | None:
+    """How the job's model server is doing."""
+    if page is None or page.job.server is None:
+        return None
+    if page.failure:
+        return ServerStatus(JobState.FAILED, page.failure, page.log_tail)
+    if page.models:
+        return ServerStatus(JobState.CANCELLED if page.over else JobState.RUNNING)
+    return ServerStatus(JobState.CANCELLED if page.over else JobState.PENDING, waiting)
+
+
+def end(workspace: Workspace, handle: JobHandle, step: str | None) -> None:
+    """End a job, or one step of it. Nothing of it is left on Lepton afterwards; what has come home stays."""
+    with opened(handle) as page:
+        listed = workspace.jobs(handle.name)
+        removed = []
+        for index, name in enumerate(handle.steps):
+            if step not in {None, name}:
+                continue
+            job = listed.get(job_name(handle, index))
+            if job:
+                last_chance(workspace, handle, name, job)
+                removed.append(job_name(handle, index))
+            if not has_ended(handle, name):
+                note_cancel(step_files(handle, name))
+        doubles = workspace.every_job(handle.name) if removed else []
+        for job in (each for each in doubles if each.name in removed):
+            workspace.delete_job(job.id)
+        if step is None:
+            release(workspace, handle)
+        wait_until_gone(workspace, handle, removed, whole=step is None)
+        for name in handle.steps if step is None else [step]:
+            settle(handle, name, "143", "cancelled")
+        if page:
+            page.over = page.over or step is None
+            keep(page)
+
+
+def last_chance(workspace: Workspace, handle: JobHandle, step: str, job: SeenJob) -> None:
+    """Fetch the output of a job that has ended, before it is deleted with its log."""
+    means = job_meaning(job.state, job.succeeded, job.failed)
+    if means.phase in {Phase.COMPLETED, Phase.FAILED, Phase.ARCHIVED} and not has_ended(handle, step):
+        try:
+            bring_home(workspace, handle, step, job)
+        except (ResultError, TransientError):
+            return
+
+
+def release(workspace: Workspace, handle: JobHandle) -> None:
+    """Delete the job's endpoint and its secrets, and jobs of it that are still there."""
+    found = workspace.endpoint(endpoint_name(handle))
+    if found and found.ours in {"", handle.name}:
+        workspace.delete_endpoint(found.name)
+    workspace.delete_secrets([name for name in workspace.secrets() if name.startswith(f"{handle.name}.")])
+
+
+def wait_until_gone(workspace: Workspace, handle: JobHandle, jobs: list[str], *, whole: bool) -> None:
+    """Wait until Lepton no longer runs these. Raises TransientError when it still does after 25 s."""
+    deadline, pause = time.monotonic() + GONE_SECONDS, 0.2
+    while True:
+        listed = workspace.jobs(handle.name) if jobs else {}
+        live = [name for name in jobs if name in listed and is_live(listed[name])]
+        endpoint = workspace.endpoint(endpoint_name(handle)) if whole else None
+        if (
+            endpoint
+            and endpoint.ours in {"", handle.name}
+            and endpoint_meaning(endpoint.state).phase is not Phase.STOPPED
+        ):
+            live.append(endpoint.name)
+        if not live:
+            return
+        if time.monotonic() > deadline:
+            raise TransientError(f"Lepton has not removed {', '.join(live)} yet")
+        time.sleep(pause)
+        pause = min(3.0, pause * 1.5)
+
+
+def is_live(job: SeenJob) -> bool:
+    """Whether a job may still run."""
+    return job_meaning(job.state, job.succeeded, job.failed).phase in {Phase.WAITING, Phase.RUNNING}

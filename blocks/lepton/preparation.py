@@ -1,0 +1,125 @@
+"""What a job needs on Lepton before anything of it runs, checked with the choices there are, and made."""
+
+import difflib
+from collections.abc import Collection
+
+from proctor.blocks.errors import RejectedError
+from proctor.blocks.job import Container, JobSpec
+from proctor.blocks.lepton.homecoming import check, upload_address
+from proctor.blocks.lepton.ledger import Ledger
+from proctor.blocks.lepton.render import needs_token, secret_name, upload_secret
+from proctor.blocks.lepton.servers import named, own_token
+from proctor.blocks.lepton.workspace import Workspace
+from proctor.blocks.secrets import resolve_env
+from proctor.configs.errors import ConfigError
+from proctor.configs.lepton_endpoint import ENDPOINT_TOKEN, SERVER_NAME, endpoint_in
+
+
+def prepare(workspace: Workspace, page: Ledger) -> None:
+    """Check what the section names against what the workspace has, and make the job's secrets.
+
+    Raises RejectedError or ConfigError with the choices there are, and TransientError when Lepton cannot be asked.
+    """
+    job = page.job
+    check(workspace.execution)
+    values = secret_values(workspace, job)
+    page.groups = group_ids(workspace)
+    check_shapes(workspace, page)
+    token = route(workspace, page)
+    if job.server or any(needs_token(step) for step in job.steps):
+        values[secret_name(job, ENDPOINT_TOKEN)] = token
+    known = workspace.secrets()
+    check_references(job, known)
+    workspace.create_secrets({name: value for name, value in values.items() if name not in known})
+    page.prepared = True
+
+
+def secret_values(workspace: Workspace, job: JobSpec) -> dict[str, str]:
+    """The values that travel as secrets of the workspace, by their names there."""
+    values: dict[str, str] = {}
+    for where, container in containers(job):
+        resolved = resolve_env(container, where)
+        travelling = [each.name for each in container.env if each.source in {"host", "secret"}]
+        values |= {secret_name(job, name): resolved[name] for name in travelling}
+    if workspace.execution.results.via == "object":
+        values |= {upload_secret(job, step): upload_address(workspace.execution, job, step) for step in job.steps}
+    return values
+
+
+def containers(job: JobSpec) -> list[tuple[str, Container]]:
+    """Every container of a job, with how to speak of it."""
+    found = [(step.benchmark, step.container) for step in job.steps]
+    return [*found, ("deployment", job.server.container)] if job.server else found
+
+
+def check_references(job: JobSpec, known: Collection[str]) -> None:
+    """Raise RejectedError for a secret of the workspace that is named and not there."""
+    for where, container in containers(job):
+        for each in container.env:
+            if each.source == "runtime" and each.value not in known:
+                raise RejectedError(
+                    f"{where}: env_vars.{each.name}: the workspace has no secret {each.value!r}; "
+                    f"{nearest(each.value, known, 'it has')}"
+                )
+
+
+def group_ids(workspace: Workspace) -> dict[str, str]:
+    """Ids of the node groups that the section names. Raises RejectedError with the groups there are."""
+    execution = workspace.execution
+    wanted = {group for group in (execution.node_group, execution.endpoint_node_group) if group}
+    if not wanted:
+        return {}
+    known = workspace.groups()
+    for group in sorted(wanted - known.keys()):
+        raise RejectedError(
+            f"execution.node_group: the workspace has no node group {group!r}; {nearest(group, known, 'it has')}"
+        )
+    return {group: known[group] for group in wanted}
+
+
+def check_shapes(workspace: Workspace, page: Ledger) -> None:
+    """Raise RejectedError, with the shapes there are, for one that the workspace does not have."""
+    execution, server = workspace.execution, page.job.server
+    check_shape(
+        workspace,
+        "execution.resource_shape",
+        execution.resource_shape,
+        page.groups.get(execution.node_group or ""),
+        "job",
+    )
+    if server:
+        group = execution.endpoint_node_group or execution.node_group or ""
+        shape = execution.endpoint_resource_shape or execution.resource_shape
+        check_shape(workspace, "execution.endpoint_resource_shape", shape, page.groups.get(group), "deployment")
+
+
+def check_shape(workspace: Workspace, key: str, shape: str, group: str | None, purpose: str) -> None:
+    """One shape. A workspace that lists none is not asked to have it."""
+    known = [each.name for each in workspace.shapes(group, purpose)]
+    if known and shape not in known:
+        raise RejectedError(f"{key}: {shape!r} is no shape of this workspace; {nearest(shape, known, 'choose from')}")
+
+
+def nearest(wrong: str, known: Collection[str], otherwise: str) -> str:
+    """What may have been meant, or all there is."""
+    near = difflib.get_close_matches(wrong, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"{otherwise} {', '.join(sorted(known)[:20]) or 'none'}"
+
+
+def route(workspace: Workspace, page: Ledger) -> str:
+    """The token of the endpoint that the benchmarks ask, with its address in the page where it is up already."""
+    names = {name for step in page.job.steps if (name := endpoint_in(step.endpoint_url)) and name != SERVER_NAME}
+    if not names:
+        return own_token(workspace, page.job) if page.job.server else ""
+    if len(names) > 1:
+        raise RejectedError(
+            f"target.api_endpoint.deployment_name: {' and '.join(sorted(names))}; one job asks one endpoint"
+        )
+    found, model = named(workspace, names.pop())
+    page.base, page.model = found.url, model
+    if any(needs_token(step) for step in page.job.steps) and not found.token:
+        raise ConfigError(
+            f"target.api_endpoint: the token of {found.name!r} is not to be had from Lepton; put it into a variable "
+            "and name that as api_key_name"
+        )
+    return found.token

@@ -1,0 +1,288 @@
+"""What a workspace has and does, in typed values; every request to Lepton is made here, and its errors are ours."""
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from proctor.blocks.lepton.connection import RefusalError, patiently
+from proctor.blocks.lepton.render import without_none
+from proctor.configs.execution_schema import LeptonExecution
+
+if TYPE_CHECKING:
+    from leptonai.api.v2 import APIClient
+    from leptonai.api.v2.types.deployment import LeptonDeployment
+    from leptonai.api.v2.types.job import LeptonJob
+
+T = TypeVar("T")
+PAGE = 500
+LOG_PAGE = 5000
+NANO = 1_000_000_000
+EARLIER = 3600
+"""Seconds before its creation from which the log of a job is read: our clock and Lepton's may differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenJob:
+    """A job as Lepton lists it."""
+
+    id: str
+    name: str
+    state: str
+    succeeded: int = 0
+    failed: int = 0
+    created: float = 0.0
+    """Seconds of the epoch, by Lepton's clock."""
+    ours: str = ""
+    """The job of ours that its environment names."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenEndpoint:
+    """An endpoint as Lepton knows it."""
+
+    name: str
+    state: str
+    url: str
+    """Empty until it has one."""
+    ours: str = ""
+    token: str = field(default="", repr=False)
+    """Where it stands in clear in its document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The workspace of a section."""
+
+    execution: LeptonExecution
+
+    def ask(self, what: str, question: Callable[["APIClient"], T]) -> T:
+        """One request, or several that belong together."""
+        return patiently(self.execution, question, what)
+
+    def jobs(self, prefix: str) -> dict[str, SeenJob]:
+        """Every job whose name begins so, by name, ended and archived ones too: one request for up to 500.
+
+        Where a name stands twice, because the answer to its creation was lost, the first one counts.
+        """
+        found: dict[str, SeenJob] = {}
+        for job in self.every_job(prefix):
+            known = found.get(job.name)
+            if known is None or job.created < known.created:
+                found[job.name] = job
+        return found
+
+    def every_job(self, prefix: str) -> list[SeenJob]:
+        """The same with doubles."""
+        found: list[SeenJob] = []
+        for page in range(1, 1000):
+            listed = self.ask(
+                "the list of jobs",
+                lambda client, page=page: client.job.list_all(  # type: ignore[misc]
+                    job_query_mode="alive_and_archive", q=prefix, page=page, page_size=PAGE
+                ),
+            )
+            found += [seen_job(each) for each in listed]
+            if len(listed) < PAGE:
+                break
+        return [each for each in found if each.name.startswith(prefix)]
+
+    def job(self, native_id: str) -> SeenJob | None:
+        """One job by Lepton's id, None when Lepton does not know it (any more)."""
+        try:
+            return seen_job(self.ask(f"job {native_id}", lambda client: client.job.get(native_id)))
+        except RefusalError as error:
+            missing_only(error)
+            return None
+
+    def create_job(self, document: Mapping[str, Any]) -> str:
+        """Lepton's id of a new job. Never repeated by itself: two requests are two jobs."""
+        from leptonai.api.v2.types.job import LeptonJob  # noqa: PLC0415
+
+        body = LeptonJob(**without_none(dict(document)))
+        name = document["metadata"]["name"]
+        made = self.ask(f"job {name}", lambda client: client.job.create(body))
+        return str(made.metadata.id_ or "")
+
+    def delete_job(self, native_id: str) -> None:
+        """Remove a job, live or ended; one that is not there is removed."""
+        for mode in ("alive_only", "alive_and_archive"):
+            try:
+                self.ask(f"job {native_id}", partial(removed, native_id, mode))
+            except RefusalError as error:
+                missing_only(error)
+            else:
+                return
+
+    def reasons(self, native_id: str) -> list[str]:
+        """The reasons of a job's events, newest last; empty when there is nothing to learn."""
+        try:
+            events = self.ask(f"events of {native_id}", lambda client: client.job.get_events(native_id))
+        except RefusalError:
+            return []
+        return [str(event.reason) for event in events]
+
+    def endpoint(self, name: str) -> SeenEndpoint | None:
+        """One endpoint, None when there is none of that name."""
+        try:
+            return seen_endpoint(self.ask(f"endpoint {name}", lambda client: client.deployment.get(name)))
+        except RefusalError as error:
+            missing_only(error)
+            return None
+
+    def endpoints(self) -> list[SeenEndpoint]:
+        """Every endpoint of the workspace."""
+        listed = self.ask("the list of endpoints", lambda client: client.deployment.list_all())
+        return [seen_endpoint(each) for each in listed]
+
+    def create_endpoint(self, document: Mapping[str, Any]) -> None:
+        """A new endpoint. Raises RefusalError with status 409 for a name that is taken."""
+        from leptonai.api.v2.types.deployment import LeptonDeployment  # noqa: PLC0415
+
+        body = LeptonDeployment(**without_none(dict(document)))
+        name = document["metadata"]["name"]
+        self.ask(f"endpoint {name}", lambda client: client.deployment.create_with_response(body))
+
+    def delete_endpoint(self, name: str) -> None:
+        """Remove an endpoint; one that is not there is removed."""
+        try:
+            self.ask(f"endpoint {name}", lambda client: client.deployment.delete(name))
+        except RefusalError as error:
+            missing_only(error)
+
+    def endpoint_reasons(self, name: str) -> list[str]:
+        """What its events say, as `reason`, newest last."""
+        try:
+            events = self.ask(f"events of {name}", lambda client: client.deployment.get_events(name))
+        except RefusalError:
+            return []
+        return [str(event.reason) for event in events]
+
+    def secrets(self) -> set[str]:
+        """The names of the workspace's secrets; their values are never told."""
+        return {str(each.name) for each in self.ask("the list of secrets", lambda client: client.secret.list_all())}
+
+    def create_secrets(self, values: Mapping[str, str]) -> None:
+        """Secrets of these names, for our jobs to read. One that is there already keeps its value."""
+        from leptonai.api.v2.types.secret import SecretItem  # noqa: PLC0415
+
+        missing = sorted(values.keys() - self.secrets()) if values else []
+        if missing:
+            items = [SecretItem(name=name, value=values[name]) for name in missing]
+            self.ask("the secrets of a job", lambda client: client.secret.create(items))
+
+    def delete_secrets(self, names: Collection[str]) -> None:
+        """Remove secrets."""
+        for name in names:
+            try:
+                self.ask(f"secret {name}", lambda client, name=name: client.secret.delete(name))  # type: ignore[misc]
+            except RefusalError as error:
+                missing_only(error)
+
+    def groups(self) -> dict[str, str]:
+        """Ids of the node groups by name, and by themselves."""
+        listed = self.ask("the list of node groups", lambda client: client.nodegroup.list_all())
+        ids = [str(each.metadata.id_) for each in listed]
+        names = {str(each.metadata.name): str(each.metadata.id_) for each in listed if each.metadata.name}
+        return {**names, **{each: each for each in ids}}
+
+    def shapes(self, group: str | None, purpose: str) -> list["Shape"]:
+        """The shapes that a node group (or the workspace) has for `job` or `deployment`."""
+        question = f"the shapes of {group or 'the workspace'}"
+        listed = self.ask(question, lambda client: client.shapes.list_shapes(node_group=group, purpose=purpose))
+        return [seen_shape(each) for each in listed]
+
+    def log(self, kind: str, name: str, since: float) -> Iterator[tuple[int, str]]:
+        """Time (ns of the epoch) and text of every line that a job (its id) or an endpoint (its name) has printed."""
+        start, known = int(since * NANO), set[tuple[int, str, str]]()
+        while True:
+            rows = self.log_page(kind, name, start)
+            fresh = [row for row in rows if row not in known]
+            yield from ((time_ns, text) for time_ns, _, text in fresh)
+            if len(rows) < LOG_PAGE or not fresh:
+                return
+            start = fresh[-1][0]
+            known = {row for row in rows if row[0] == start}
+
+    def log_page(self, kind: str, name: str, start: int) -> list[tuple[int, str, str]]:
+        """Up to a page of lines from a time (ns) on, oldest first: time, replica, text."""
+        who = {"name_or_job": name} if kind == "job" else {"name_or_deployment": name}
+        end = time.time_ns() + 3600 * NANO
+        answer = self.ask(
+            f"the log of {name}",
+            lambda client: client.log.get_log(
+                **who, start=start, end=end, limit=LOG_PAGE, direction="forward", timeout=60
+            ),
+        )
+        streams = answer.get("data", {}).get("result", [])
+        rows = [
+            (int(stamp), str(stream.get("stream", {}).get("replica", "")), str(text))
+            for stream in streams
+            for stamp, text in stream.get("values", [])
+        ]
+        return sorted(rows, key=lambda row: row[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a job or an endpoint can be given."""
+
+    name: str
+    cpu: float
+    memory_gib: float
+    accelerators: str
+    """For instance `8 x H100-80GB`; empty for a shape without."""
+
+
+def removed(native_id: str, mode: str, client: "APIClient") -> None:
+    """Ask for the removal of a job."""
+    client.job.delete(native_id, job_query_mode=mode)
+
+
+def missing_only(error: RefusalError) -> None:
+    """Let a refusal pass that says that something is not there; any other goes on."""
+    if error.status != 404:
+        raise error
+
+
+def seen_job(job: "LeptonJob") -> SeenJob:
+    """Our value of an SDK object."""
+    status, spec = job.status, job.spec
+    envs = {str(each.name): str(each.value or "") for each in (spec.envs or [])} if spec else {}
+    return SeenJob(
+        id=str(job.metadata.id_ or ""),
+        name=str(job.metadata.name or ""),
+        state=str(status.state.value) if status and status.state else "",
+        succeeded=int(status.succeeded or 0) if status else 0,
+        failed=int(status.failed or 0) if status else 0,
+        created=(job.metadata.created_at or 0) / 1000,
+        ours=envs.get("PROCTOR_JOB", ""),
+    )
+
+
+def seen_endpoint(found: "LeptonDeployment") -> SeenEndpoint:
+    """Our value of an SDK object, of either family; `phase` is the truth where `state` folds several into one."""
+    status, spec = found.status, found.spec
+    state = (status.phase or status.state) if status else ""
+    envs = {str(each.name): str(each.value or "") for each in (spec.envs or [])} if spec else {}
+    tokens = [each.value for each in (spec.api_tokens or []) if each.value] if spec else []
+    return SeenEndpoint(
+        name=str(found.metadata.name or found.metadata.id_ or ""),
+        state=str(getattr(state, "value", state) or ""),
+        url=str(status.endpoint.external_endpoint or "").rstrip("/") if status and status.endpoint else "",
+        ours=envs.get("PROCTOR_JOB", ""),
+        token=tokens[0] if tokens and "*" not in tokens[0] else "",
+    )
+
+
+def seen_shape(shape: Any) -> Shape:
+    """Our value of an SDK object."""
+    spec = shape.spec
+    count = getattr(spec, "accelerator_num", None)
+    return Shape(
+        name=str(shape.metadata.id_ or spec.name),
+        cpu=float(spec.cpu or 0),
+        memory_gib=float(spec.memory_in_mb or 0) / 1024,
+        accelerators=f"{count:g} x {spec.accelerator_type}" if count else "",
+    )

@@ -1,0 +1,63 @@
+"""The Lepton backend against the contract: the stand-in runs real containers, the SDK speaks to it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from proctor.blocks.backend import Backend
+from proctor.blocks.job import Container, EnvVar, JobHandle
+from proctor.blocks.lepton.block import LeptonBackend
+from proctor.blocks.lepton.render import job_name
+from proctor.configs.execution_schema import LeptonExecution
+from tests.contract import RunningContract, Setup
+from tests.engine import fake_harness_image
+from tests.lepton.conftest import log_in, section
+from tests.lepton.service import Service
+
+pytestmark = pytest.mark.live
+
+
+class LeptonSetup(Setup):
+    """Jobs and endpoints of the stand-in."""
+
+    results = "/results"
+
+    def __init__(self, folder: Path, service: Service, **results: object) -> None:
+        super().__init__(folder)
+        self.service = service
+        self.folder.mkdir()
+        service.volumes["node-nfs:shared"] = folder
+        self.execution = LeptonExecution.model_validate(
+            section(service, output_dir=str(folder), results=results, max_parallel=1)
+        )
+        self.image = fake_harness_image()
+
+    def backend(self) -> Backend:
+        return LeptonBackend(execution=self.execution)
+
+    def container(self, *env: EnvVar) -> Container:
+        return Container(image=self.image, env=env)
+
+    def leftovers(self, handle: JobHandle) -> list[str]:
+        return [name for name in self.service.live() if name.startswith(handle.name)]
+
+    def murder(self, handle: JobHandle, step: str) -> None:
+        job = self.service.job(job_name(handle, handle.steps.index(step)))
+        job.runs.container.kill("KILL")
+
+
+class TestMountedOnLegacyEndpoints(RunningContract):
+    family: Literal["legacy", "new"] = "legacy"
+    results: dict[str, object] = {"via": "mount", "volume": "node-nfs:shared"}
+
+    @pytest.fixture
+    def setup(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
+        with Service(self.family, runner="docker") as service:
+            log_in(monkeypatch, service)
+            yield LeptonSetup(tmp_path, service, **self.results)
+
+
+class TestMountedOnNewEndpoints(TestMountedOnLegacyEndpoints):
+    family = "new"
