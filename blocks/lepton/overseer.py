@@ -17,7 +17,7 @@ from proctor.blocks.lepton.ledger import Asked, Ledger, keep, opened
 from proctor.blocks.lepton.preparation import prepare
 from proctor.blocks.lepton.render import Route, benchmark_job, endpoint_name, job_name
 from proctor.blocks.lepton.servers import attend, ensure, with_groups
-from proctor.blocks.lepton.states import Phase, diagnosis, endpoint_meaning, job_meaning
+from proctor.blocks.lepton.states import Phase, diagnosis, job_meaning
 from proctor.blocks.lepton.verdict import LAST_WORDS, SETTLE, Limits, Verdict, last_word, verdict
 from proctor.blocks.lepton.workspace import SeenJob, Workspace
 from proctor.blocks.stage_files import UNSEEN, after_server_death, job_state, join, read_folder
@@ -314,13 +314,9 @@ def wait_until_gone(workspace: Workspace, handle: JobHandle, jobs: list[str], *,
     deadline, pause = time.monotonic() + GONE_SECONDS, 0.2
     while True:
         listed = workspace.jobs(handle.name) if jobs else {}
-        live = [name for name in jobs if name in listed and is_live(listed[name])]
+        live = [name for name in jobs if name in listed and is_there(listed[name])]
         endpoint = workspace.endpoint(endpoint_name(handle)) if whole else None
-        if (
-            endpoint
-            and endpoint.ours in {"", handle.name}
-            and endpoint_meaning(endpoint.state).phase is not Phase.STOPPED
-        ):
+        if endpoint and endpoint.ours in {"", handle.name}:
             live.append(endpoint.name)
         if not live:
             return
@@ -328,6 +324,11 @@ def wait_until_gone(workspace: Workspace, handle: JobHandle, jobs: list[str], *,
             raise TransientError(f"Lepton has not removed {', '.join(live)} yet")
         time.sleep(pause)
         pause = min(3.0, pause * 1.5)
+
+
+def is_there(job: SeenJob) -> bool:
+    """Whether a container of a job may still be there, though it is being removed."""
+    return is_live(job) or job.state in {"Stopping", "Terminating", "Deleting"}
 
 
 def is_live(job: SeenJob) -> bool:

@@ -7,7 +7,7 @@ from proctor.blocks.errors import RejectedError
 from proctor.blocks.job import Container, JobSpec
 from proctor.blocks.lepton.homecoming import check, upload_address
 from proctor.blocks.lepton.ledger import Ledger
-from proctor.blocks.lepton.render import needs_token, secret_name, upload_secret
+from proctor.blocks.lepton.render import needs_token, secret_name, travelling, upload_secret
 from proctor.blocks.lepton.servers import named, own_token
 from proctor.blocks.lepton.workspace import Workspace
 from proctor.blocks.secrets import resolve_env
@@ -39,8 +39,7 @@ def secret_values(workspace: Workspace, job: JobSpec) -> dict[str, str]:
     values: dict[str, str] = {}
     for where, container in containers(job):
         resolved = resolve_env(container, where)
-        travelling = [each.name for each in container.env if each.source in {"host", "secret"}]
-        values |= {secret_name(job, name): resolved[name] for name in travelling}
+        values |= {secret_name(job, each.name): resolved[each.name] for each in travelling(container)}
     if workspace.execution.results.via == "object":
         values |= {upload_secret(job, step): upload_address(workspace.execution, job, step) for step in job.steps}
     return values

@@ -41,11 +41,19 @@ def render(job: JobSpec, execution: LeptonExecution) -> str:
     """The documents as JSON, in the order in which they are sent; variables by name only."""
     parts = [f"# job {job.name}: {len(job.steps)} benchmarks, {job.max_parallel} at a time"]
     parts.append("# lepton://NAME stands for the URL that Lepton gives the endpoint NAME.")
+    parts += [f"# POST /usersecrets: {secret}, {origin}" for secret, origin in sorted(made_secrets(job).items())]
     if job.server:
         parts += ["# POST /deployments", shown(endpoint(job, job.server, execution))]
     for index, step in enumerate(job.steps):
         parts += [f"# POST /jobs ({step.name})", shown(benchmark_job(job, step, index, execution))]
     return "\n".join(parts)
+
+
+def made_secrets(job: JobSpec) -> dict[str, str]:
+    """The secrets of the workspace that hold a job's variables until its end, and where their values come from."""
+    containers = [step.container for step in job.steps] + ([job.server.container] if job.server else [])
+    wanted = [each for container in containers for each in travelling(container)]
+    return {secret_name(job, each.name): f"{each.source}:{each.value}" for each in wanted}
 
 
 def shown(document: dict[str, Any]) -> str:
@@ -84,7 +92,7 @@ def endpoint(job: JobSpec, server: Server, execution: LeptonExecution) -> dict[s
             },
             "auto_scaler": {"scale_down": {"no_traffic_timeout": IDLE_SECONDS}},
             "api_tokens": [{"value_from": {"token_name_ref": secret_name(job, ENDPOINT_TOKEN)}}],
-            "envs": [*marker(job, "server"), *variables(job, server.container)],
+            "envs": [*marker(job), *variables(job, server.container)],
             "mounts": [dict(mount) for mount in execution.mounts],
             **shared(execution),
         },
@@ -114,7 +122,7 @@ def benchmark_job(
             "max_failure_retry": 0,
             "max_job_failure_retry": 0,
             "ttl_seconds_after_finished": KEPT_SECONDS,
-            "envs": [*marker(job, step.name), *step_variables(job, step, execution)],
+            "envs": [*marker(job), *step_variables(job, step, execution)],
             "mounts": [*(dict(mount) for mount in execution.mounts), *result_mounts(job, step, execution)],
             **shared(execution),
         },
@@ -131,7 +139,7 @@ def result_mounts(job: JobSpec, step: Step, execution: LeptonExecution) -> list[
     return [{"from": results.volume, "path": path, "mount_path": CONTAINER_RESULTS}]
 
 
-def needed(job: JobSpec, container: Container) -> list[EnvVar]:
+def travelling(container: Container) -> list[EnvVar]:
     """Variables whose values are read where Proctor runs, and travel as secrets of the workspace."""
     return [each for each in container.env if each.source in {"host", "secret"}]
 
@@ -167,6 +175,7 @@ def job_script(job: JobSpec, step: Step, index: int, execution: LeptonExecution,
     values = {
         "JOB": job.name,
         "STEP": step.name,
+        "MARK": step_marker(job.name, step.name),
         "KEY": job_name(job, index),
         "ALL": CONTAINER_JOB,
         "ORDER": f"{CONTAINER_JOB}/.proctor/{order_file(job).name}",
@@ -212,13 +221,9 @@ def referring(name: str, secret: str) -> dict[str, Any]:
     return {"name": name, "value_from": {"secret_name_ref": secret}}
 
 
-def marker(job: JobSpec, step: str) -> list[dict[str, Any]]:
+def marker(job: JobSpec) -> list[dict[str, Any]]:
     """What finds a job or an endpoint again when the answer to its creation was lost."""
-    values = {
-        "PROCTOR_EVALUATION": job.evaluation,
-        "PROCTOR_JOB": job.name,
-        "PROCTOR_STEP": step_marker(job.name, step),
-    }
+    values = {"PROCTOR_EVALUATION": job.evaluation, "PROCTOR_JOB": job.name}
     return [{"name": name, "value": value} for name, value in values.items()]
 
 

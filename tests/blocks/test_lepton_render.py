@@ -58,5 +58,6 @@ def test_variables_are_texts_references_or_names() -> None:
     envs = {each["name"]: each for each in documents()[1]["spec"]["envs"]}
     assert envs["TEXT"]["value"] == "it's"
     assert envs["HF_TOKEN"]["value_from"] == {"secret_name_ref": "HF"}
-    assert envs["KEY"]["value"] == "${host:KEY}"
+    assert envs["KEY"]["value_from"] == {"secret_name_ref": f"{JOB.name}.KEY"}
+    assert f"{JOB.name}.KEY, host:KEY" in render(JOB, EXECUTION)
     assert envs["PROCTOR_JOB"]["value"] == JOB.name

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from proctor.blocks.lepton import connection
 from tests.lepton.service import Service
 from tests.lepton.storage import Storage, served
 
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def fresh_flags() -> Iterator[None]:
-    """The SDK remembers for the life of a process which family a URL has; ports are used again."""
+    """The SDK remembers for the life of a process which family a URL has, and we the clients; ports are used again."""
     from leptonai.api.v2 import reset_new_deployment_api_flag_cache  # noqa: PLC0415 (two seconds)
 
     reset_new_deployment_api_flag_cache()
     yield
+    connection.MADE.clear()
     reset_new_deployment_api_flag_cache()
 
 

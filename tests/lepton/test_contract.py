@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 
@@ -13,7 +13,7 @@ from proctor.blocks.lepton.render import job_name
 from proctor.configs.execution_schema import LeptonExecution
 from tests.contract import RunningContract, Setup
 from tests.engine import fake_harness_image
-from tests.lepton.conftest import log_in, section
+from tests.lepton.login import log_in, section
 from tests.lepton.service import Service
 
 pytestmark = pytest.mark.live
@@ -44,17 +44,16 @@ class LeptonSetup(Setup):
         return [name for name in self.service.live() if name.startswith(handle.name)]
 
     def murder(self, handle: JobHandle, step: str) -> None:
-        job = self.service.job(job_name(handle, handle.steps.index(step)))
-        job.runs.container.kill("KILL")
+        self.service.kill(job_name(handle, handle.steps.index(step)))
 
 
 class TestMountedOnLegacyEndpoints(RunningContract):
-    family: Literal["legacy", "new"] = "legacy"
-    results: dict[str, object] = {"via": "mount", "volume": "node-nfs:shared"}
+    family: ClassVar[Literal["legacy", "new"]] = "legacy"
+    results: ClassVar[dict[str, object]] = {"via": "mount", "volume": "node-nfs:shared"}
 
     @pytest.fixture
     def setup(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
-        with Service(self.family, runner="docker") as service:
+        with Service(self.family, runner="docker", deletion=0.05) as service:
             log_in(monkeypatch, service)
             yield LeptonSetup(tmp_path, service, **self.results)
 
