@@ -29,6 +29,10 @@ class Asked:
     """When it was first seen to run."""
     ended: float = 0.0
     """When it was first seen to have ended."""
+    looked: float = 0.0
+    """When Lepton was last asked why it still waits."""
+    why: str = ""
+    """What Lepton said to that."""
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from proctor.blocks.lepton.ledger import Asked, Ledger, keep, opened
 from proctor.blocks.lepton.preparation import prepare
 from proctor.blocks.lepton.render import Route, benchmark_job, endpoint_name, job_name
 from proctor.blocks.lepton.servers import attend, ensure, with_groups
-from proctor.blocks.lepton.states import Phase, diagnosis, job_meaning
+from proctor.blocks.lepton.states import FATAL_EVENTS, Phase, diagnosis, job_meaning
 from proctor.blocks.lepton.verdict import LAST_WORDS, SETTLE, Limits, Verdict, last_word, verdict
 from proctor.blocks.lepton.workspace import SeenJob, Workspace
 from proctor.blocks.stage_files import UNSEEN, after_server_death, job_state, join, read_folder
@@ -190,7 +190,7 @@ def look_at(
     now, folder = time.time(), step_files(handle, step).folder
     if job and job.state == "Running":
         entry.running = entry.running or now
-    limits = Limits.of(workspace.execution.queue_timeout, spec)
+    limits = Limits.of(workspace.execution.queue_timeout, spec, len(handle.steps))
     found = verdict(read_folder(folder, handle.name), entry, job, limits, now)
     if page is None and job is None and found.status.state is JobState.PENDING:
         return StepStatus(JobState.UNKNOWN, message="no trace of it")
@@ -222,6 +222,8 @@ def act(workspace: Workspace, handle: JobHandle, step: str, entry: Asked, job: S
             settle(handle, step, "143", f"cancelled: it {found.status.message} by somebody else")
         case "vanished" if workspace.job(entry.id) is None:
             settle(handle, step, "70", "it vanished from Lepton: somebody removed it, or it ended more than 3 days ago")
+        case "ask why" if job:
+            ask_why(workspace, handle, step, entry, job)
         case "give up queueing" if job:
             workspace.delete_job(job.id)
             limit = workspace.execution.queue_timeout
@@ -234,6 +236,16 @@ def act(workspace: Workspace, handle: JobHandle, step: str, entry: Asked, job: S
         case "give up running" if job:
             workspace.delete_job(job.id)
             settle(handle, step, "124", "timed out: its own clock did not end it, so its job was deleted")
+
+
+def ask_why(workspace: Workspace, handle: JobHandle, step: str, entry: Asked, job: SeenJob) -> None:
+    """Note why a job still waits; one that waits for what will never come is ended."""
+    reasons = workspace.reasons(job.id, warnings=True)
+    entry.looked, entry.why = time.time(), reasons[-1] if reasons else ""
+    hopeless = next((f"{FATAL_EVENTS[each]} ({each})" for each in reasons if each in FATAL_EVENTS), "")
+    if hopeless:
+        workspace.delete_job(job.id)
+        settle(handle, step, "70", hopeless)
 
 
 def come_home(workspace: Workspace, handle: JobHandle, step: str, entry: Asked, job: SeenJob) -> None:

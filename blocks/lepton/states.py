@@ -79,7 +79,6 @@ def endpoint_meaning(state: str) -> Meaning:
 
 FATAL_EVENTS = {
     "ImagePullBackOff": "its image cannot be pulled; check the image and execution.image_pull_secrets",
-    "ErrImagePull": "its image cannot be pulled; check the image and execution.image_pull_secrets",
     "ErrImageNeverPull": "its image cannot be pulled; check the image and execution.image_pull_secrets",
     "InvalidImageName": "its image has no valid name",
     "OOMKilled": "out of memory; choose a larger execution.resource_shape",

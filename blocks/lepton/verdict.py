@@ -20,7 +20,12 @@ LATE = 300.0
 EXIT_NO_CAPACITY = 75
 EXIT_TIMEOUT = 124
 
-Next = Literal["", "bring home", "give up queueing", "give up running", "stopped", "vanished"]
+WHY = 60.0
+"""Seconds between two questions why a job still waits."""
+QUESTIONS = 5
+"""How many jobs of one evaluation are asked about within that time."""
+
+Next = Literal["", "bring home", "ask why", "give up queueing", "give up running", "stopped", "vanished"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +57,8 @@ def verdict(stages: Mapping[str, Stage], asked: Asked, job: SeenJob | None, limi
         return unlisted(asked, now)
     means = job_meaning(job.state, job.succeeded, job.failed)
     if means.phase is Phase.WAITING:
-        waiting = StepStatus(JobState.PENDING, message=means.words)
-        return Verdict(waiting, "give up queueing" if waited(asked, job, now) > limits.queue else "")
+        words = f"{means.words} ({asked.why})" if asked.why else means.words
+        return Verdict(StepStatus(JobState.PENDING, message=words), while_waiting(asked, job, limits, now))
     if means.phase is Phase.RUNNING:
         status = running(stages, asked)
         late = limits.clock and asked.running and now > asked.running + limits.clock + LATE
@@ -73,13 +78,15 @@ class Limits:
     """How long things may take, in seconds."""
 
     queue: float
-    clock: float | None
+    clock: float | None = None
     """The benchmark's own wall-clock limit."""
+    why: float = WHY
+    """Between two questions why it waits."""
 
     @classmethod
-    def of(cls, queue_timeout: float, step: Step | None) -> "Limits":
-        """Those of a step."""
-        return cls(queue_timeout, step.timeout if step else None)
+    def of(cls, queue_timeout: float, step: Step | None, steps: int) -> "Limits":
+        """Those of a step, one of so many."""
+        return cls(queue_timeout, step.timeout if step else None, WHY * max(1.0, steps / QUESTIONS))
 
 
 def unlisted(asked: Asked, now: float) -> Verdict:
@@ -89,6 +96,13 @@ def unlisted(asked: Asked, now: float) -> Verdict:
     if asked.id and now > asked.at + SETTLE:
         return Verdict(StepStatus(JobState.UNKNOWN, message="Lepton does not list its job"), "vanished")
     return Verdict(StepStatus(JobState.PENDING, message="its job is being created"))
+
+
+def while_waiting(asked: Asked, job: SeenJob, limits: Limits, now: float) -> Next:
+    """What to do about a step whose job waits."""
+    if waited(asked, job, now) > limits.queue:
+        return "give up queueing"
+    return "ask why" if now > max(asked.at, asked.looked) + limits.why else ""
 
 
 def waited(asked: Asked, job: SeenJob, now: float) -> float:

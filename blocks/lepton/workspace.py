@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from proctor.blocks.lepton.connection import RefusalError, patiently
+from proctor.blocks.lepton.connection import RefusalError, forget, patiently
 from proctor.blocks.lepton.render import without_none
 from proctor.configs.execution_schema import LeptonExecution
 
@@ -19,6 +19,7 @@ T = TypeVar("T")
 PAGE = 500
 LOG_PAGE = 5000
 NANO = 1_000_000_000
+FORBIDDEN = 403
 EARLIER = 3600
 """Seconds before its creation from which the log of a job is read: our clock and Lepton's may differ."""
 
@@ -115,25 +116,41 @@ class Workspace:
             else:
                 return
 
-    def reasons(self, native_id: str) -> list[str]:
-        """The reasons of a job's events, newest last; empty when there is nothing to learn."""
+    def reasons(self, native_id: str, *, warnings: bool = False) -> list[str]:
+        """The reasons of a job's events (or of its warnings), newest last; empty when there is nothing to learn."""
         try:
             events = self.ask(f"events of {native_id}", lambda client: client.job.get_events(native_id))
         except RefusalError:
             return []
-        return [str(event.reason) for event in events]
+        told = sorted(events, key=lambda event: event.last_observed_time)
+        return [str(event.reason) for event in told if not warnings or event.type_ == "Warning"]
+
+    def ask_endpoints(self, what: str, question: Callable[["APIClient"], T]) -> T:
+        """The same about endpoints, of which there are two families; the SDK takes the old one when it could not learn
+        which the workspace has, and then remembers that for the life of the process.
+        """
+        from leptonai.api.v2 import reset_new_deployment_api_flag_cache  # noqa: PLC0415
+
+        try:
+            return self.ask(what, question)
+        except RefusalError as error:
+            if error.status != FORBIDDEN:
+                raise
+            reset_new_deployment_api_flag_cache()
+            forget(self.execution)
+            return self.ask(what, question)
 
     def endpoint(self, name: str) -> SeenEndpoint | None:
         """One endpoint, None when there is none of that name."""
         try:
-            return seen_endpoint(self.ask(f"endpoint {name}", lambda client: client.deployment.get(name)))
+            return seen_endpoint(self.ask_endpoints(f"endpoint {name}", lambda client: client.deployment.get(name)))
         except RefusalError as error:
             missing_only(error)
             return None
 
     def endpoints(self) -> list[SeenEndpoint]:
         """Every endpoint of the workspace."""
-        listed = self.ask("the list of endpoints", lambda client: client.deployment.list_all())
+        listed = self.ask_endpoints("the list of endpoints", lambda client: client.deployment.list_all())
         return [seen_endpoint(each) for each in listed]
 
     def create_endpoint(self, document: Mapping[str, Any]) -> None:
@@ -142,19 +159,19 @@ class Workspace:
 
         body = LeptonDeployment(**without_none(dict(document)))
         name = document["metadata"]["name"]
-        self.ask(f"endpoint {name}", lambda client: client.deployment.create_with_response(body))
+        self.ask_endpoints(f"endpoint {name}", lambda client: client.deployment.create_with_response(body))
 
     def delete_endpoint(self, name: str) -> None:
         """Remove an endpoint; one that is not there is removed."""
         try:
-            self.ask(f"endpoint {name}", lambda client: client.deployment.delete(name))
+            self.ask_endpoints(f"endpoint {name}", lambda client: client.deployment.delete(name))
         except RefusalError as error:
             missing_only(error)
 
     def endpoint_reasons(self, name: str) -> list[str]:
         """What its events say, as `reason`, newest last."""
         try:
-            events = self.ask(f"events of {name}", lambda client: client.deployment.get_events(name))
+            events = self.ask_endpoints(f"events of {name}", lambda client: client.deployment.get_events(name))
         except RefusalError:
             return []
         return [str(event.reason) for event in events]
