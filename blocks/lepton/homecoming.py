@@ -84,12 +84,14 @@ def upload_address(execution: LeptonExecution, job: JobSpec, step: Step) -> str:
     check_store(results)
     files, root = store(results)
     how = SIGNERS[str(results.url).partition("://")[0]]
+    problem = "there are no credentials"
     try:
-        return str(files.sign(archive_path(root, job, step.name), expiration=UPLOAD_SECONDS, **how))
+        address = str(files.sign(archive_path(root, job, step.name), expiration=UPLOAD_SECONDS, **how))
+        if "Signature=" in address:
+            return address
     except Exception as error:  # noqa: BLE001 (every driver has errors of its own)
-        raise ConfigError(
-            f"execution.results.url: no upload to {results.url} can be signed here ({type(error).__name__}: {error})"
-        ) from None
+        problem = f"{type(error).__name__}: {error}"
+    raise ConfigError(f"execution.results.url: no upload to {results.url} can be signed here ({problem})")
 
 
 def bring_home(workspace: Workspace, handle: JobHandle, step: str, job: SeenJob) -> None:

@@ -38,7 +38,7 @@ def ensure(workspace: Workspace, page: Ledger, server: Server) -> None:
     page.endpoint.at = page.endpoint.at or time.time()
     keep(page)
     found = workspace.endpoint(name)
-    if found is None:
+    if found is None or (found.ours == page.job.name and found.state == "Deleting"):
         created(workspace, page, server)
     elif found.ours != page.job.name:
         raise RejectedError(f"endpoint {name}: there is one of that name in the workspace that is not ours")

@@ -1,0 +1,228 @@
+"""Model servers behind endpoints, in both families: made once, awaited, believed only when they answer, and removed."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proctor.blocks.errors import TransientError
+from proctor.blocks.job import JobHandle, JobSpec, JobState
+from proctor.blocks.job_files import step_files
+from proctor.blocks.lepton import connection
+from proctor.blocks.lepton.render import endpoint_name
+from proctor.configs.lepton_endpoint import planned_model
+from tests.lepton.login import log_in
+from tests.lepton.place import RUNS, Place, asks, posts, wait_until
+from tests.lepton.service import Service
+
+
+@pytest.fixture
+def place(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    log_in(monkeypatch, service)
+    service.script("proctor-*-[0-9]", RUNS)
+    yield Place(tmp_path, service)
+
+
+def served(place: Place, **server: Any) -> JobSpec:
+    """A job of one benchmark that asks its own endpoint."""
+    return place.job(asks(place.step("a.0")), server=replace(place.scripted(), **server))
+
+
+def submitted(place: Place, **server: Any) -> JobHandle:
+    (handle,) = place.submit(served(place, **server))
+    return handle
+
+
+def command(service: Service) -> str:
+    """The shell text of the newest job."""
+    return str(service.jobs[-1]["spec"]["container"]["command"][-1])
+
+
+def test_the_benchmark_waits_until_the_endpoint_lists_the_model(place: Place) -> None:
+    place.service.script("*-s", [("Starting", 0.5), ("Ready", None)])
+    handle = submitted(place)
+    assert place.service.jobs == []
+    assert place.says(handle) == "server starting"
+    status = place.until(handle, lambda found: found.state is JobState.RUNNING)
+    assert status.server and status.server.state is JobState.RUNNING
+    (endpoint,) = place.service.endpoints
+    token = place.service.secrets[f"{handle.name}.PROCTOR_ENDPOINT_TOKEN"]
+    assert token not in json.dumps([endpoint, *place.service.jobs])
+    gateway = place.service.api_endpoints.gateways[endpoint_name(handle)].url
+    assert f"url: {gateway}/v1" in command(place.service)
+    assert posts(place.service, "/deployments") + posts(place.service, "/endpoints") == 1
+
+
+def test_the_server_s_models_are_kept_with_the_results(place: Place) -> None:
+    handle = submitted(place)
+    place.until(handle, lambda found: found.state is JobState.RUNNING)
+    place.finish(handle)
+    assert place.wait(handle).state is JobState.COMPLETED
+    models = json.loads((step_files(handle, "a.0").folder / "server-models.json").read_text())
+    assert [each["id"] for each in models["data"]] == [place.service.served_model]
+
+
+def ended(place: Place, handle: JobHandle) -> str:
+    """What is said about a benchmark whose server will not answer."""
+    status = place.wait(handle, 20)
+    step = status.steps["a.0"]
+    assert (step.state, step.exit_code) == (JobState.FAILED, 69)
+    assert status.server and status.server.state is JobState.FAILED
+    return status.server.message
+
+
+class TestNeverReady:
+    """Why, in words, and the endpoint is not left behind."""
+
+    def test_an_endpoint_in_error_fails_at_once_with_its_last_lines(self, place: Place) -> None:
+        place.service.script("*-s", [("Starting", 0.2), ("Error", None)])
+        handle = submitted(place)
+        place.service.write_log(endpoint_name(handle), "CUDA out of memory\n")
+        assert "its endpoint is in the state Error" in ended(place, handle)
+        server = place.status(handle).server
+        assert server and "CUDA out of memory" in server.log_tail
+        assert place.jobs(handle) == []
+
+    def test_one_that_takes_too_long(self, place: Place) -> None:
+        place.service.script("*-s", [("Starting", None)])
+        handle = submitted(place, ready_timeout=1)
+        assert "server did not answer within 1 s: starting" in ended(place, handle)
+
+    def test_an_image_that_cannot_be_pulled(self, place: Place) -> None:
+        place.service.script("*-s", [("Starting", None)])
+        handle = submitted(place)
+        place.service.add_event(endpoint_name(handle), "ImagePullBackOff")
+        assert "its image cannot be pulled; check the image and execution.image_pull_secrets" in ended(place, handle)
+
+    def test_another_model_is_named(self, place: Place) -> None:
+        handle = submitted(place, served_model="llama", ready_timeout=1)
+        assert "does not list the model llama: stand-in-model" in ended(place, handle)
+
+    def test_a_token_that_it_does_not_take(self, place: Place) -> None:
+        place.service.data_fault("GET", "*", status=401, times=None)
+        assert "refuses our token (HTTP 401)" in ended(place, submitted(place))
+
+    def test_an_ingress_that_lags_behind_is_waited_for(self, place: Place) -> None:
+        place.service.data_fault("GET", "*", status=502, times=3)
+        place.service.world.url_lag = 0.5
+        place.until(submitted(place), lambda found: found.state is JobState.RUNNING)
+
+    def test_one_that_is_scaled_down_in_the_middle_ends_its_benchmarks(self, place: Place) -> None:
+        handle = submitted(place)
+        place.until(handle, lambda found: found.state is JobState.RUNNING)
+        place.service.script("*-s", [("Stopped", None)])
+        assert "was stopped on Lepton" in ended(place, handle)
+        wait_until(lambda: not [name for name in place.service.live() if name.endswith("-0")])
+
+    def test_one_that_was_removed_in_the_middle_ends_its_benchmarks(self, place: Place) -> None:
+        handle = submitted(place)
+        place.until(handle, lambda found: found.state is JobState.RUNNING)
+        place.service.vanish(endpoint_name(handle))
+        assert "its endpoint was removed from Lepton" in ended(place, handle)
+
+    def test_nothing_is_left_afterwards(self, place: Place) -> None:
+        place.service.script("*-s", [("Error", None)])
+        handle = submitted(place)
+        ended(place, handle)
+        place.backend().cancel([handle])
+        assert (place.service.endpoints, place.service.jobs, place.service.secrets) == ([], [], {})
+
+
+class TestCreation:
+    """One endpoint for a job, whatever happens to the requests."""
+
+    def test_a_lost_reply_makes_no_second_one(self, place: Place) -> None:
+        for path in ("/deployments", "/endpoints"):
+            place.service.fault("POST", path, drop=True, after=True)
+        job = served(place)
+        with pytest.raises(TransientError):
+            place.backend().submit([job])
+        (handle,) = place.submit(job)
+        place.until(handle, lambda found: found.state is JobState.RUNNING)
+        assert [each["metadata"]["name"] for each in place.service.endpoints] == [endpoint_name(job)]
+
+    def test_one_of_somebody_else_under_its_name_is_refused_and_left_alone(self, place: Place) -> None:
+        mine = submitted(place)
+        other = served(place)
+        theirs = place.service.workload(endpoint_name(mine))
+        theirs.id = theirs.name = endpoint_name(other)
+        place.service.world.endpoints = {theirs.id: theirs}
+        place.service.api_endpoints.gateways[theirs.id] = place.service.api_endpoints.gateways[endpoint_name(mine)]
+        assert "there is one of that name in the workspace that is not ours" in str(place.refused(other))
+        assert [each["metadata"]["name"] for each in place.service.endpoints] == [theirs.id]
+
+    def test_one_that_is_still_being_removed_is_waited_for(self, place: Place) -> None:
+        place.service.world.deletion = 3
+        job = served(place)
+        (handle,) = place.submit(job)
+        place.backend().workspace.delete_endpoint(endpoint_name(job))
+        for path in (Path(job.output_dir) / ".proctor").glob("*.json"):
+            path.unlink()
+        (handle,) = place.submit(job)
+        place.until(handle, lambda found: found.state is JobState.RUNNING)
+
+    def test_it_is_never_scaled_down_and_has_its_replicas(self, place: Place, tmp_path: Path) -> None:
+        other = Place(tmp_path, place.service, num_replicas=2, endpoint_resource_shape="gpu.1xh200")
+        submitted(other)
+        endpoint = place.service.workload(place.service.endpoints[0]["metadata"]["name"])
+        assert (endpoint.blueprint.replicas, endpoint.blueprint.shape) == (2, "gpu.1xh200")
+        assert '"no_traffic_timeout": 604800' in json.dumps(endpoint.spec)
+
+    def test_the_family_is_learned_again_when_it_could_not_be_asked_for(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(connection, "TRIES", 0)
+        place.service.fault("GET", "/workspace", status=503, times=3)
+        handle = submitted(place)
+        place.until(handle, lambda found: found.state is JobState.RUNNING)
+
+
+class TestNamed:
+    """`target.api_endpoint: {type: lepton, deployment_name: NAME}`."""
+
+    def endpoint(self, place: Place, name: str = "llama") -> None:
+        container = {"image": "x", "ports": [{"container_port": 8000}]}
+        resources = {"resource_shape": "gpu.1xh200", "min_replicas": 1, "max_replicas": 1}
+        tokens = [{"value": "its-own-token"}]
+        spec = {"container": container, "resource_requirement": resources, "api_tokens": tokens}
+        place.backend().workspace.create_endpoint({"metadata": {"name": name}, "spec": spec})
+
+    def job(self, place: Place, name: str = "llama") -> JobSpec:
+        step = asks(place.step("a.0"), name)
+        return place.job(replace(step, run_config=f"{step.run_config}model_id: {planned_model(name)}\n"))
+
+    def test_url_token_and_model_are_those_of_the_endpoint(self, place: Place) -> None:
+        self.endpoint(place)
+        place.service.script("llama", [("Ready", None)])
+        (handle,) = place.submit(self.job(place))
+        assert place.status(handle).state is JobState.RUNNING
+        assert "model_id: stand-in-model" in command(place.service)
+        assert f"url: {place.service.api_endpoints.gateways['llama'].url}/v1" in command(place.service)
+        assert place.service.secrets[f"{handle.name}.PROCTOR_ENDPOINT_TOKEN"] == "its-own-token"
+        place.backend().cancel([handle])
+        assert [each["metadata"]["name"] for each in place.service.endpoints] == ["llama"], "it is not ours"
+
+    def test_a_name_that_is_not_there(self, place: Place) -> None:
+        self.endpoint(place)
+        problem = str(place.refused(self.job(place, "lama")))
+        assert "the workspace has no endpoint 'lama'; it has llama" in problem
+
+    def test_one_that_is_stopped(self, place: Place) -> None:
+        self.endpoint(place)
+        place.service.script("llama", [("Stopped", None)])
+        assert "'llama' was stopped on Lepton: it has no replica; start it first" in str(place.refused(self.job(place)))
+
+    def test_one_that_starts_is_waited_for(self, place: Place) -> None:
+        self.endpoint(place)
+        place.service.script("llama", [("Starting", None)])
+        with pytest.raises(TransientError, match="'llama' starting"):
+            place.backend().submit([self.job(place)])
+
+    def test_a_token_that_nobody_is_told(self, place: Place) -> None:
+        place.service.world.redact_tokens = True
+        self.endpoint(place)
+        place.service.script("llama", [("Ready", None)])
+        assert "put it into a variable and name that as api_key_name" in str(place.refused(self.job(place)))
