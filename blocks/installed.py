@@ -4,7 +4,7 @@ import difflib
 from importlib.metadata import EntryPoint, entry_points
 
 from proctor.configs.errors import ConfigError
-from proctor.configs.execution_schema import BACKENDS, BUILTIN_EXECUTIONS
+from proctor.configs.execution_schema import BACKENDS
 
 
 def installed() -> dict[str, EntryPoint]:
@@ -18,10 +18,6 @@ def require_installed(kind: str) -> EntryPoint:
     if kind in found:
         return found[kind]
     runs = ", ".join(sorted(found))
-    if kind in BUILTIN_EXECUTIONS:
-        raise ConfigError(
-            f"execution.type: this version of Proctor can show {kind!r} with --dry-run but not run it yet; it runs {runs}"
-        )
     near = difflib.get_close_matches(kind, found, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"it runs {runs}"
     raise ConfigError(f"execution.type: no backend {kind!r} is installed; {hint}")

@@ -10,7 +10,9 @@ from proctor.blocks.finding import Finding, ok, problem, warning
 from proctor.blocks.folders_check import check_folders, mount_sources
 from proctor.cli.errors import CommandError
 from proctor.cli.variables import unset
+from proctor.configs.execution_schema import LeptonExecution
 from proctor.configs.export_schema import ENVIRONMENT
+from proctor.configs.lepton_endpoint import endpoint_in
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.plan import Plan, plan
 
@@ -41,7 +43,18 @@ def check_cheaply(config: EvaluationConfig, planned: Plan) -> Iterator[Finding]:
     if config.execution.type in HERE and remote in {"", None, "unix"}:
         mounts = mount_sources(planned.jobs) if config.execution.type == "local" else []
         yield from check_folders(config.execution.output_dir, mounts)
+    if isinstance(config.execution, LeptonExecution):
+        yield from check_lepton(config.execution)
     yield from check_destinations(config)
+
+
+def check_lepton(execution: LeptonExecution) -> Iterator[Finding]:
+    """Whether the cloud's SDK is here, and results can come home. Raises ConfigError where they cannot."""
+    from proctor.blocks.lepton.homecoming import check  # noqa: PLC0415
+
+    if find_spec("leptonai") is None:
+        yield warning("execution: lepton needs the Lepton SDK", "pip install 'proctor[lepton]' where the worker runs")
+    check(execution)
 
 
 def check_variables(planned: Plan) -> Iterator[Finding]:
@@ -77,7 +90,11 @@ def check_endpoints(config: EvaluationConfig, planned: Plan) -> Iterator[Finding
 def elsewhere(config: EvaluationConfig, step: "Step") -> bool:
     """Whether an address means another machine than this one, so that asking here says nothing."""
     remote = config.execution.type in {"slurm", "lepton"}
-    return not step.endpoint_url or (remote and any(each in step.endpoint_url for each in ("localhost", "127.0.0.1")))
+    return (
+        not step.endpoint_url
+        or bool(endpoint_in(step.endpoint_url))
+        or (remote and any(each in step.endpoint_url for each in ("localhost", "127.0.0.1")))
+    )
 
 
 def check_destinations(config: EvaluationConfig) -> Iterator[Finding]:

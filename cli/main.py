@@ -12,7 +12,9 @@ COMMANDS = {
     "run": Lazy("proctor.cli.run", "run", "Run an evaluation."),
     "doctor": Lazy("proctor.cli.doctor", "doctor", "Check what a config needs, before anything is started."),
     "demo": Lazy("proctor.cli.demo", "demo", "Run the embedded demo: a small real model, three benchmarks."),
-    "ls": Lazy("proctor.cli.ls", "ls", "List evaluations (`ls runs`) or benchmarks (`ls tasks`)."),
+    "ls": Lazy(
+        "proctor.cli.ls", "ls", "List evaluations (`ls runs`), benchmarks (`ls tasks`) or shapes (`ls shapes`)."
+    ),
     "status": Lazy("proctor.cli.status", "status", "How each benchmark of an evaluation is doing."),
     "info": Lazy("proctor.cli.info", "info", "Everything that is recorded about an evaluation."),
     "logs": Lazy("proctor.cli.logs", "logs", "What a benchmark printed."),

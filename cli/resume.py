@@ -11,7 +11,7 @@ from proctor.cli.errors import CommandError
 from proctor.cli.evaluations import FlowRun, find
 from proctor.cli.scores import show_end
 from proctor.cli.start import let_go
-from proctor.cli.variables import export_values, values
+from proctor.cli.variables import handed_over
 from proctor.cli.watch import follow
 from proctor.configs.host_env import hand_over
 from proctor.configs.schema import EvaluationConfig
@@ -40,4 +40,4 @@ def variables(run: FlowRun) -> dict[str, str]:
     """The variables of this shell that it needs. Raises ConfigError for one that is not set."""
     config = EvaluationConfig.model_validate(run.parameters["config"])
     planned = plan(config, run.id, run.created or datetime.now(UTC))
-    return values(planned.jobs, os.environ) | export_values(config.export, os.environ)
+    return handed_over(config, planned.jobs, os.environ)

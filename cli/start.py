@@ -12,7 +12,7 @@ from proctor.cli.api import PrefectApi
 from proctor.cli.checks import check_cheaply
 from proctor.cli.errors import CommandError, MistakeError
 from proctor.cli.evaluations import FlowRun, read
-from proctor.cli.variables import export_values, values
+from proctor.cli.variables import handed_over
 from proctor.configs import records
 from proctor.configs.execution_schema import BUILTIN_EXECUTIONS
 from proctor.configs.host_env import forget, hand_over
@@ -36,7 +36,7 @@ def start(config: EvaluationConfig, say: Say) -> tuple[PrefectApi, FlowRun]:
     shared = address is None or address.on_this_machine
     if shared:
         require_sound(config, planned, say)
-    handed = values(planned.jobs, os.environ) | export_values(config.export, os.environ) if shared else {}
+    handed = handed_over(config, planned.jobs, os.environ) if shared else {}
     found = stack.ensure(say)
     api = PrefectApi(found.address)
     if not found.own and (missing := workers.nobody(api)):

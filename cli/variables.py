@@ -4,8 +4,11 @@ from collections.abc import Iterable, Mapping
 
 from proctor.blocks.job import JobSpec
 from proctor.configs.errors import ConfigError
+from proctor.configs.execution_schema import LeptonExecution
 from proctor.configs.export_schema import ENVIRONMENT, Export
 from proctor.configs.host_env import host_value
+from proctor.configs.lepton_login import login_variables
+from proctor.configs.schema import EvaluationConfig
 
 
 def host_variables(jobs: Iterable[JobSpec]) -> set[str]:
@@ -33,3 +36,11 @@ def export_values(export: Export, environment: Mapping[str, str]) -> dict[str, s
     """Those of the variables that the libraries of its destinations read which are set."""
     names = (name for destination in export.destinations for name in ENVIRONMENT.get(destination, ()))
     return {name: environment[name] for name in names if name in environment}
+
+
+def handed_over(config: EvaluationConfig, jobs: Iterable[JobSpec], environment: Mapping[str, str]) -> dict[str, str]:
+    """What the worker of this machine, which was started earlier, is told. Raises ConfigError for what is not set."""
+    execution = config.execution
+    login = login_variables(execution) if isinstance(execution, LeptonExecution) else ()
+    known = {name: environment[name] for name in login if name in environment}
+    return values(jobs, environment) | export_values(config.export, environment) | known

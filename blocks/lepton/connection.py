@@ -18,6 +18,7 @@ from proctor.blocks.secrets import value_of
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import LeptonExecution
 from proctor.configs.host_env import host_value
+from proctor.configs.lepton_login import TOKENS, WORKSPACE_ID, WORKSPACE_URL
 
 if TYPE_CHECKING:
     from leptonai.api.v2 import APIClient
@@ -27,7 +28,6 @@ T = TypeVar("T")
 TIMEOUT = 30.0
 """Seconds for one request; the SDK's own limit is 120, and none for logs."""
 TRIES = 4
-TOKENS = ("LEPTON_API_TOKEN", "LEPTON_WORKSPACE_TOKEN")
 EXPIRED = "they last a day by default: put a fresh one where execution.token points, then `proctor resume`"
 
 
@@ -58,8 +58,8 @@ class Login:
 
 def login(execution: LeptonExecution) -> Login:
     """The workspace, URL and token of a section. Raises ConfigError for a token that is named and not there."""
-    workspace = execution.workspace or host_value("LEPTON_WORKSPACE_ID", os.environ)
-    url = execution.workspace_url or host_value("LEPTON_WORKSPACE_URL", os.environ)
+    workspace = execution.workspace or host_value(WORKSPACE_ID, os.environ)
+    url = execution.workspace_url or host_value(WORKSPACE_URL, os.environ)
     token = own_token(execution)
     if token and ":" in token:
         named, _, token = token.partition(":")

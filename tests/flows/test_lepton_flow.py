@@ -1,0 +1,113 @@
+"""Whole evaluations on the Lepton cloud: real containers, the real SDK, a stand-in for the service in this process."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine import fake_harness_image, require_image
+from tests.flows.stack import Stack, wait_for
+from tests.flows.test_reattach import BOUNDARIES, killed_everywhere, starts
+from tests.lepton.service import Service
+
+pytestmark = pytest.mark.live
+
+SAVE = "import sys; from prefect.blocks.system import Secret; Secret(value=sys.stdin.read()).save('stand-in', overwrite=True)"
+
+
+@pytest.fixture(params=["legacy", "new"])
+def cloud(request: pytest.FixtureRequest, stack: Stack, shared: Path) -> Iterator[Service]:
+    """A service that really runs containers; its token lies where teams put it, in a Secret block."""
+    with Service(request.param, volumes={"node-nfs:shared": shared}, runner="docker", deletion=0.05) as service:
+        command = [sys.executable, "-c", SAVE]
+        subprocess.run(command, input=service.token, text=True, env=stack.env, cwd=stack.home, check=True)
+        yield service
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    """The folder that the volume of the cloud and this machine both see."""
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    return folder
+
+
+def execution(service: Service, shared: Path, **more: Any) -> dict[str, Any]:
+    return {
+        "type": "lepton",
+        "workspace": service.workspace,
+        "workspace_url": service.url,
+        "token": "secret:stand-in",
+        "output_dir": str(shared),
+        "results": {"via": "mount", "volume": "node-nfs:shared"},
+        "poll_interval": 0.5,
+        **more,
+    }
+
+
+def two(service: Service, shared: Path, endpoint: str, script: str, **more: Any) -> dict[str, Any]:
+    """Two benchmarks of the fake harness."""
+    tasks = [{"name": f"fake.{name}", "container": fake_harness_image()} for name in ("alpha", "beta")]
+    return {
+        "execution": execution(service, shared, **more),
+        "target": {"api_endpoint": {"url": endpoint, "model_id": "fake-model"}},
+        "evaluation": {"trust_unlisted": True, "env_vars": {"FAKE_SCRIPT": f"lit:{script}"}, "tasks": tasks},
+    }
+
+
+def nothing_left(service: Service) -> bool:
+    return (service.live(), service.endpoints, service.jobs, service.secrets) == ([], [], [], {})
+
+
+def test_a_real_harness_measures_a_real_model_behind_an_endpoint(stack: Stack, cloud: Service, shared: Path) -> None:
+    harness, model = require_image("proctor-test/eval:1"), require_image("proctor-test/model:1")
+    port = 18000 + ["legacy", "new"].index(cloud.world.family)
+    config = {
+        "execution": execution(cloud, shared, results={"via": "log"}, endpoint_resource_shape="gpu.1xh200"),
+        "deployment": {
+            "type": "generic",
+            "image": model,
+            "port": port,
+            "command": f"python3 /opt/model/serve.py --port {port} --model-name tiny",
+            "served_model_name": "tiny",
+        },
+        "evaluation": {
+            "trust_unlisted": True,
+            "nemo_evaluator_config": {"config": {"params": {"limit_samples": 2, "max_new_tokens": 8}}},
+            "tasks": [{"name": "mmath_en", "container": harness}, {"name": "mmath_zh", "container": harness}],
+        },
+    }
+    run = stack.start("lepton", config)
+    assert run.until(seconds=240) == "Completed", run.message
+    results = json.loads((run.folder / "results.json").read_text())
+    assert len(results["benchmarks"]) == 2
+    for each in results["benchmarks"]:
+        assert each["provenance"]["models_served"] == ["tiny"]
+        assert each["scores"]
+    assert nothing_left(cloud)
+    made = [each for each in cloud.requests if each.method == "POST" and each.path in {"/deployments", "/endpoints"}]
+    assert len(made) == 1
+    texts = [path.read_bytes() for path in (*run.folder.rglob("*"), *stack.home.glob("*.log")) if path.is_file()]
+    assert not any(cloud.token.encode() in text for text in texts)
+
+
+def test_cancelling_leaves_nothing_in_the_workspace(stack: Stack, cloud: Service, shared: Path, endpoint: str) -> None:
+    run = stack.start("lepton", two(cloud, shared, endpoint, "time.sleep(300)"))
+    wait_for(lambda: run.labels.get("proctor.output_dir") and starts(run.folder)["alpha"] == 1, 90)
+    run.cancel()
+    wait_for(lambda: nothing_left(cloud), 30)
+    assert run.until() == "Cancelled"
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("cloud", ["legacy"], indirect=True)
+def test_kill_the_engine_at_every_boundary(stack: Stack, cloud: Service, shared: Path, endpoint: str) -> None:
+    settings = two(cloud, shared, endpoint, "time.sleep(3)", max_parallel=1)
+    assert not killed_everywhere(stack, "lepton", settings, shared, shared)
+    asked = [each.body["metadata"]["name"] for each in cloud.requests if (each.method, each.path) == ("POST", "/jobs")]
+    assert len(asked) == len(set(asked)) == 2 * len(BOUNDARIES)
+    assert nothing_left(cloud)
