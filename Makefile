@@ -43,7 +43,7 @@ check: dev  ## ruff, ruff format, mypy --strict on code and tests
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy -p proctor -p core_evals.primer
-	@$(BIN)/mypy tests benchmarks
+	@$(BIN)/mypy tests benchmarks scripts/lepton_smoke.py
 
 format: dev  ## rewrite to the house style
 	@$(BIN)/ruff format .
