@@ -86,7 +86,11 @@ def stalled(sight: Sight, steps: Collection[str], quiet: float) -> tuple[tuple[s
     return gone, waiting
 
 
+PACE = {"lepton": (10.0, 60.0)}
+"""Seconds between two looks, at least and at most, where a service asks for more patience than a cluster."""
+
+
 def interval(backend: str, quiet: float) -> float:
     """Seconds until the next look, `quiet` seconds after the last change: short jobs are seen at once, long ones cheap."""
-    low, high = (0.2, 2.0) if backend in LOCAL else (5.0, 30.0)
+    low, high = (0.2, 2.0) if backend in LOCAL else PACE.get(backend, (5.0, 30.0))
     return min(high, max(low, quiet / 10))

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 from typing import Any
 
 from proctor.blocks.job import Container, EnvVar, JobSpec, Server, Step
@@ -24,8 +25,8 @@ EXECUTION = LeptonExecution(
 )
 
 
-def documents() -> list[dict[str, Any]]:
-    text = re.sub(r"^#.*$", "\0", render(JOB, EXECUTION), flags=re.MULTILINE)
+def documents(execution: LeptonExecution = EXECUTION) -> list[dict[str, Any]]:
+    text = re.sub(r"^#.*$", "\0", render(JOB, execution), flags=re.MULTILINE)
     return [json.loads(part) for part in text.split("\0") if part.strip()]
 
 
@@ -38,6 +39,28 @@ def test_an_endpoint_and_a_job_for_each_benchmark() -> None:
         assert job["spec"]["max_failure_retry"] == job["spec"]["max_job_failure_retry"] == 0
         assert job["spec"]["affinity"] == {"allowed_dedicated_node_groups": ["cpus"]}
         assert job["spec"]["queue_config"] == {"priority_class": "mid-4000"}
+
+
+def test_places_and_sizes_are_passed_on() -> None:
+    execution = EXECUTION.model_copy(
+        update={
+            "mounts": [{"from": "node-nfs:models", "path": "/", "mount_path": "/models"}],
+            "shared_memory_size": 4096,
+            "reservation": "reservation-7x2k",
+            "image_pull_secrets": ["lepton-nvidia"],
+        }
+    )
+    endpoint, job, _ = documents(execution)
+    assert endpoint["spec"]["resource_requirement"]["shared_memory_size"] == job["spec"]["shared_memory_size"] == 4096
+    for document in (endpoint, job):
+        assert document["spec"]["mounts"][0] == {"from": "node-nfs:models", "path": "/", "mount_path": "/models"}
+        assert document["spec"]["reservation_config"] == {"reservation_id": "reservation-7x2k"}
+        assert document["spec"]["image_pull_secrets"] == ["lepton-nvidia"]
+
+
+def test_the_sdk_is_not_imported_before_it_is_needed() -> None:
+    code = "import sys, proctor.blocks.lepton.block; sys.exit('leptonai' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_names_fit_what_lepton_accepts() -> None:

@@ -1,6 +1,7 @@
 """Whatever goes wrong between us and Lepton: nothing is doubled, lost or called failed, and a person is told what to do."""
 
 import os
+import pickle
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -184,6 +185,7 @@ class TestLooking:
             place.service.fault("GET", "/jobs", times=None, **fault)
             with pytest.raises(TransientError) as raised:
                 place.status(handle)
+            assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)
             assert token not in f"{raised.value!r} {raised.value.__cause__!r} {raised.value.__context__!r}"
             place.service.faults.clear()
 

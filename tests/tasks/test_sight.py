@@ -53,6 +53,10 @@ def test_lost_steps_start_again_when_nothing_of_the_job_runs(
     assert stalled(seen(1, a=a, b=b), ["a", "b"], quiet) == expected
 
 
+def test_a_cloud_is_asked_at_most_every_ten_seconds() -> None:
+    assert [interval("lepton", quiet) for quiet in (0, 50, 300, 9000)] == [10, 10, 30, 60]
+
+
 def test_short_jobs_are_seen_at_once_and_long_ones_cheap() -> None:
     assert (interval("local", 0), interval("local", 10), interval("local", 3600)) == (0.2, 1.0, 2.0)
     assert (interval("slurm", 0), interval("slurm", 3600)) == (5.0, 30.0)
