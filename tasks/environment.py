@@ -70,6 +70,9 @@ def mount(text: str, config: EvaluationConfig) -> Mount:
 
 def absolute(path: str, config: EvaluationConfig) -> str:
     """A path of this machine made absolute; on remote backends it stands as it is, and must be absolute there."""
-    if config.execution.type in {"slurm", "lepton"}:
-        return path
+    return path if config.execution.type in {"slurm", "lepton"} else local(path, config)
+
+
+def local(path: str, config: EvaluationConfig) -> str:
+    """A path of this machine made absolute: engines run in a folder that is removed with them."""
     return str(Path(config.base_dir or ".", Path(path).expanduser()).absolute())

@@ -16,7 +16,7 @@ from proctor.configs.lepton_endpoint import ENDPOINT_TOKEN
 from proctor.configs.records import evaluation_tag
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.contradictions import contradictions
-from proctor.tasks.environment import absolute, declared_mounts, env_vars, mounts, without_containers
+from proctor.tasks.environment import absolute, declared_mounts, env_vars, local, mounts, without_containers
 from proctor.tasks.harness import api_key_name, endpoint_url, run_config, served_model
 from proctor.tasks.resolve import Benchmark, resolve
 from proctor.tasks.servers import server
@@ -195,7 +195,8 @@ def evaluation_folder(config: EvaluationConfig, evaluation: str, created: dateti
     output_dir = config.execution.output_dir
     if config.execution.type == "slurm" and not output_dir.startswith("/"):
         raise ConfigError(f"execution.output_dir: {output_dir!r} must be absolute: it is a folder of the cluster")
-    folder = absolute(output_dir, config)
+    # the jobs of the cloud have folders of their own; this one is where their results come home to
+    folder = local(output_dir, config) if config.execution.type == "lepton" else absolute(output_dir, config)
     if without_containers(config):
         require_plain(folder)
     return f"{folder}/{created.astimezone(UTC):%Y%m%d_%H%M%S}-{evaluation}"

@@ -66,8 +66,10 @@ def nothing_left(service: Service) -> bool:
 def test_a_real_harness_measures_a_real_model_behind_an_endpoint(stack: Stack, cloud: Service, shared: Path) -> None:
     harness, model = require_image("proctor-test/eval:1"), require_image("proctor-test/model:1")
     port = 18000 + ["legacy", "new"].index(cloud.world.family)
+    here = {"output_dir": "./cloud_results", "results": {"via": "log"}}
     config = {
-        "execution": execution(cloud, shared, results={"via": "log"}, endpoint_resource_shape="gpu.1xh200"),
+        "base_dir": str(shared),
+        "execution": execution(cloud, shared, endpoint_resource_shape="gpu.1xh200", **here),
         "deployment": {
             "type": "generic",
             "image": model,
@@ -83,6 +85,7 @@ def test_a_real_harness_measures_a_real_model_behind_an_endpoint(stack: Stack, c
     }
     run = stack.start("lepton", config)
     assert run.until(seconds=240) == "Completed", run.message
+    assert run.folder.parent == shared / "cloud_results"
     results = json.loads((run.folder / "results.json").read_text())
     assert len(results["benchmarks"]) == 2
     for each in results["benchmarks"]:

@@ -39,6 +39,12 @@ def test_the_same_config_gives_the_same_plan() -> None:
     assert planned().jobs[0].name.endswith("-0-1")
 
 
+def test_results_of_the_cloud_come_home_to_a_folder_that_outlives_the_engine() -> None:
+    assert planned(execution={"type": "lepton"}).folder == "/home/me/results/20261123_143000-3f2a91bc"
+    found = planned(execution={"type": "lepton", "output_dir": "./cloud_results"})
+    assert found.output_dir == found.folder == "/home/me/cloud_results/20261123_143000-3f2a91bc"
+
+
 def test_one_job_holds_every_benchmark_and_one_server() -> None:
     tasks = [{"name": "mmath_en"}, {"name": "mmath_fr"}, {"name": "hellaswag"}]
     deployment = {"type": "vllm", "checkpoint_path": "/models/llama", "served_model_name": "llama"}
