@@ -44,17 +44,20 @@ def check_cheaply(config: EvaluationConfig, planned: Plan) -> Iterator[Finding]:
         mounts = mount_sources(planned.jobs) if config.execution.type == "local" else []
         yield from check_folders(config.execution.output_dir, mounts)
     if isinstance(config.execution, LeptonExecution):
-        yield from check_lepton(config.execution)
+        yield from check_lepton(config.execution, planned)
     yield from check_destinations(config)
 
 
-def check_lepton(execution: LeptonExecution) -> Iterator[Finding]:
-    """Whether the cloud's SDK is here, and results can come home. Raises ConfigError where they cannot."""
+def check_lepton(execution: LeptonExecution, planned: Plan) -> Iterator[Finding]:
+    """Whether the cloud's SDK is here, folders lie on volumes, and results can come home. Raises ConfigError if not."""
     from proctor.blocks.lepton.homecoming import check  # noqa: PLC0415
+    from proctor.blocks.lepton.render import render  # noqa: PLC0415
 
     if find_spec("leptonai") is None:
         yield warning("execution: lepton needs the Lepton SDK", "pip install 'proctor[lepton]' where the worker runs")
     check(execution)
+    for job in planned.jobs:
+        render(job, execution)
 
 
 def check_variables(planned: Plan) -> Iterator[Finding]:

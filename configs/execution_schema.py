@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag
 
 from proctor.configs.fields import EnvMap, Seconds, Section
+from proctor.configs.lepton_fields import LeptonMount
 
 
 class BaseExecution(Section):
@@ -195,8 +196,9 @@ class LeptonExecution(BaseExecution):
     )
     num_replicas: int = Field(1, ge=1, description="Copies of the model server behind its endpoint.")
     node_group: str | None = Field(None, description="Name or id of the node group for the benchmark jobs.")
-    mounts: list[dict[str, str]] = Field(
-        default_factory=list, description="Volumes as {from, path, mount_path}, for jobs and the model server."
+    mounts: list[LeptonMount] = Field(
+        default_factory=list,
+        description="Volumes as {from, path, mount_path, mount_options}, for jobs and the model server.",
     )
     image_pull_secrets: list[str] = Field(default_factory=list, description="Registry logins made in Lepton's UI.")
     shared_memory_size: int | None = Field(None, ge=0, description="MiB of /dev/shm.")

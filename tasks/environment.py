@@ -11,6 +11,9 @@ from proctor.configs.execution_schema import LocalExecution, SlurmExecution
 from proctor.configs.schema import EvaluationConfig
 
 SOURCES = ("host", "secret", "runtime", "lit")
+MOUNT = re.compile(r"([^:]+):(/[^:]*)(?::(ro|rw))?")
+VOLUME_MOUNT = re.compile(r"((?:node-[^:/]+:(?:[^:/]+:)?(?=/))?[^:]+):(/[^:]*)(?::(ro|rw))?")
+"""On Lepton the source may begin with its volume: `node-nfs:shared:/models`."""
 
 
 def env_vars(*declared: Mapping[str, str]) -> tuple[EnvVar, ...]:
@@ -60,12 +63,12 @@ def mounts(declared: Sequence[str], config: EvaluationConfig) -> tuple[Mount, ..
 
 def mount(text: str, config: EvaluationConfig) -> Mount:
     """One mount; raises ConfigError when it has another form."""
-    parts = text.split(":")
-    if len(parts) not in {2, 3} or not all(parts[:2]) or parts[2:] not in ([], ["ro"], ["rw"]) or parts[1][0] != "/":
+    parts = (VOLUME_MOUNT if config.execution.type == "lepton" else MOUNT).fullmatch(text)
+    if not parts:
         raise ConfigError(
             f"mounts: {text!r} is no mount; write SOURCE:TARGET or SOURCE:TARGET:ro with an absolute TARGET"
         )
-    return Mount(absolute(parts[0], config), parts[1], read_only=parts[2:] == ["ro"])
+    return Mount(absolute(parts[1], config), parts[2], read_only=parts[3] == "ro")
 
 
 def absolute(path: str, config: EvaluationConfig) -> str:

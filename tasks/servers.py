@@ -1,5 +1,6 @@
 """From a `deployment:` section to the model server of a job; pure."""
 
+import re
 import shlex
 
 from proctor.blocks.job import Container, EnvVar, Mount, Server
@@ -17,7 +18,10 @@ from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.environment import absolute, declared_mounts, env_vars, mounts, without_containers
 from proctor.tasks.harness import served_model
 
+HUB_MODEL = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+"""OWNER/MODEL, as the Hugging Face hub names models; no path of a machine."""
 IMAGES = {"vllm": "vllm/vllm-openai:latest", "sglang": "lmsysorg/sglang:latest"}
+Any_Deployment = VllmDeployment | SglangDeployment | NimDeployment | GenericDeployment
 PACKAGES = {"vllm": ("vllm",), "sglang": ("sglang[all]",)}
 
 
@@ -26,9 +30,9 @@ def server(config: EvaluationConfig) -> Server | None:
 
     Raises ConfigError when a section lacks what its server needs.
     """
-    deployment = config.deployment
-    if isinstance(deployment, NoDeployment):
+    if isinstance(config.deployment, NoDeployment):
         return None
+    deployment = from_hub(config, config.deployment)
     if deployment.pre_cmd and not config.evaluation.trust_pre_cmd:
         raise ConfigError("deployment.pre_cmd is code from this config; to run it, set evaluation.trust_pre_cmd: true")
     behind = getattr(config.execution, "num_instances", 1) > 1
@@ -46,7 +50,14 @@ def server(config: EvaluationConfig) -> Server | None:
     )
 
 
-Any_Deployment = VllmDeployment | SglangDeployment | NimDeployment | GenericDeployment
+def from_hub(config: EvaluationConfig, deployment: Any_Deployment) -> Any_Deployment:
+    """On Lepton, as NeMo Evaluator has it, a checkpoint may be named as a model of the hub: there is no folder to mount."""
+    checkpoint = getattr(deployment, "checkpoint_path", None)
+    if config.execution.type != "lepton" or not isinstance(deployment, CheckpointDeployment):
+        return deployment
+    if deployment.hf_model_handle or not HUB_MODEL.fullmatch(checkpoint or ""):
+        return deployment
+    return deployment.model_copy(update={"hf_model_handle": checkpoint, "checkpoint_path": None})
 
 
 def container(config: EvaluationConfig, deployment: Any_Deployment) -> Container:

@@ -8,6 +8,7 @@ from proctor.blocks.job import JobSpec
 from proctor.blocks.lepton.homecoming import check
 from proctor.blocks.lepton.ledger import Ledger
 from proctor.blocks.lepton.preparation import check_references, check_shapes, group_ids
+from proctor.blocks.lepton.validity import check_documents
 from proctor.blocks.lepton.workspace import Workspace
 from proctor.configs.errors import ConfigError
 
@@ -21,6 +22,7 @@ def examine(workspace: Workspace, jobs: Sequence[JobSpec]) -> Iterator[Finding]:
         for job in jobs:
             check_shapes(workspace, Ledger(job, groups=groups))
             check_references(job, known)
+            check_documents(job, workspace.execution)
         if jobs:
             yield ok(f"the workspace has the shape {workspace.execution.resource_shape}")
         check(workspace.execution)

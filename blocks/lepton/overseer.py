@@ -316,7 +316,7 @@ def last_chance(workspace: Workspace, handle: JobHandle, step: str, job: SeenJob
 def release(workspace: Workspace, handle: JobHandle) -> None:
     """Delete the job's endpoint and its secrets, and jobs of it that are still there."""
     found = workspace.endpoint(endpoint_name(handle))
-    if found and found.ours in {"", handle.name}:
+    if found and found.ours == handle.name:
         workspace.delete_endpoint(found.name)
     workspace.delete_secrets([name for name in workspace.secrets() if name.startswith(f"{handle.name}.")])
 
@@ -328,7 +328,7 @@ def wait_until_gone(workspace: Workspace, handle: JobHandle, jobs: list[str], *,
         listed = workspace.jobs(handle.name) if jobs else {}
         live = [name for name in jobs if name in listed and is_there(listed[name])]
         endpoint = workspace.endpoint(endpoint_name(handle)) if whole else None
-        if endpoint and endpoint.ours in {"", handle.name}:
+        if endpoint and endpoint.ours == handle.name:
             live.append(endpoint.name)
         if not live:
             return

@@ -7,8 +7,9 @@ from proctor.blocks.errors import RejectedError
 from proctor.blocks.job import Container, JobSpec
 from proctor.blocks.lepton.homecoming import check, upload_address
 from proctor.blocks.lepton.ledger import Ledger
-from proctor.blocks.lepton.render import needs_token, secret_name, travelling, upload_secret
+from proctor.blocks.lepton.render import needs_token, secret_name, secret_of, travelling, upload_secret
 from proctor.blocks.lepton.servers import named, own_token
+from proctor.blocks.lepton.validity import check_documents
 from proctor.blocks.lepton.workspace import Workspace
 from proctor.blocks.secrets import resolve_env
 from proctor.configs.errors import ConfigError
@@ -22,6 +23,7 @@ def prepare(workspace: Workspace, page: Ledger) -> None:
     """
     job = page.job
     check(workspace.execution)
+    check_documents(job, workspace.execution)
     values = secret_values(workspace, job)
     page.groups = group_ids(workspace)
     check_shapes(workspace, page)
@@ -39,7 +41,7 @@ def secret_values(workspace: Workspace, job: JobSpec) -> dict[str, str]:
     values: dict[str, str] = {}
     for where, container in containers(job):
         resolved = resolve_env(container, where)
-        values |= {secret_name(job, each.name): resolved[each.name] for each in travelling(container)}
+        values |= {secret_of(job, each): resolved[each.name] for each in travelling(container)}
     if workspace.execution.results.via == "object":
         values |= {upload_secret(job, step): upload_address(workspace.execution, job, step) for step in job.steps}
     return values

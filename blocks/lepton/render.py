@@ -4,6 +4,7 @@ The documents are those of `POST /deployments` and `POST /jobs` (leptonai 0.47).
 Lepton gives an endpoint once it is there.
 """
 
+import hashlib
 import json
 import shlex
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 from proctor.blocks.job import Container, EnvVar, JobHandle, JobSpec, Server, Step
 from proctor.blocks.job_files import CONTAINER_JOB, CONTAINER_RESULTS, contained_script, order_file, step_files
+from proctor.blocks.lepton.volumes import volume_mounts
 from proctor.blocks.stages import step_marker
 from proctor.configs.execution_schema import LeptonExecution
 from proctor.configs.lepton_endpoint import ENDPOINT_TOKEN, SERVER_NAME, endpoint_in, planned_base, planned_model
@@ -53,7 +55,7 @@ def made_secrets(job: JobSpec) -> dict[str, str]:
     """The secrets of the workspace that hold a job's variables until its end, and where their values come from."""
     containers = [step.container for step in job.steps] + ([job.server.container] if job.server else [])
     wanted = [each for container in containers for each in travelling(container)]
-    return {secret_name(job, each.name): f"{each.source}:{each.value}" for each in wanted}
+    return {secret_of(job, each): f"{each.source}:{each.value}" for each in wanted}
 
 
 def shown(document: dict[str, Any]) -> str:
@@ -93,7 +95,7 @@ def endpoint(job: JobSpec, server: Server, execution: LeptonExecution) -> dict[s
             "auto_scaler": {"scale_down": {"no_traffic_timeout": IDLE_SECONDS}},
             "api_tokens": [{"value_from": {"token_name_ref": secret_name(job, ENDPOINT_TOKEN)}}],
             "envs": [*marker(job), *variables(job, server.container)],
-            "mounts": [dict(mount) for mount in execution.mounts],
+            "mounts": volume_mounts(server.container, execution),
             **shared(execution),
         },
     }
@@ -123,7 +125,7 @@ def benchmark_job(
             "max_job_failure_retry": 0,
             "ttl_seconds_after_finished": KEPT_SECONDS,
             "envs": [*marker(job), *step_variables(job, step, execution)],
-            "mounts": [*(dict(mount) for mount in execution.mounts), *result_mounts(job, step, execution)],
+            "mounts": [*volume_mounts(step.container, execution), *result_mounts(job, step, execution)],
             **shared(execution),
         },
     }
@@ -159,8 +161,14 @@ def needs_token(step: Step) -> bool:
 
 
 def secret_name(job: JobSpec | JobHandle, variable: str) -> str:
-    """The workspace secret that holds a variable of this job until its end."""
+    """The workspace secret that holds a value of this job until its end."""
     return f"{job.name}.{variable}"
+
+
+def secret_of(job: JobSpec | JobHandle, each: EnvVar) -> str:
+    """That of a variable: one name in two containers may have two values, so its origin is part of the name."""
+    origin = hashlib.sha256(f"{each.source}:{each.value}".encode()).hexdigest()[:6]
+    return secret_name(job, f"{each.name}.{origin}")
 
 
 def upload_secret(job: JobSpec | JobHandle, step: Step) -> str:
@@ -213,7 +221,7 @@ def variable(job: JobSpec, each: EnvVar) -> dict[str, Any]:
     """One variable: a text, a secret that the workspace has, or one that is made for this job."""
     if each.source == "lit":
         return {"name": each.name, "value": each.value}
-    return referring(each.name, each.value if each.source == "runtime" else secret_name(job, each.name))
+    return referring(each.name, each.value if each.source == "runtime" else secret_of(job, each))
 
 
 def referring(name: str, secret: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +21,7 @@ PAGE = 500
 LOG_PAGE = 5000
 NANO = 1_000_000_000
 FORBIDDEN = 403
+CONFLICT = 409
 EARLIER = 3600
 """Seconds before its creation from which the log of a job is read: our clock and Lepton's may differ."""
 
@@ -181,12 +183,26 @@ class Workspace:
         return {str(each.name) for each in self.ask("the list of secrets", lambda client: client.secret.list_all())}
 
     def create_secrets(self, values: Mapping[str, str]) -> None:
-        """Secrets of these names, for our jobs to read. One that is there already keeps its value."""
+        """Secrets of these names, for our jobs alone to read. One that is there already keeps its value."""
+        missing = {name: values[name] for name in sorted(values.keys() - self.secrets())} if values else {}
+        try:
+            self.post_secrets(missing)
+        except RefusalError as error:
+            if error.status != CONFLICT:
+                raise
+            for name, value in missing.items():
+                with suppress_conflict():
+                    self.post_secrets({name: value})
+
+    def post_secrets(self, values: Mapping[str, str]) -> None:
+        """One request for new secrets, all or none. Raises RefusalError with status 409 when one of them is there."""
+        from leptonai.api.v2.types.common import LeptonVisibility  # noqa: PLC0415
         from leptonai.api.v2.types.secret import SecretItem  # noqa: PLC0415
 
-        missing = sorted(values.keys() - self.secrets()) if values else []
-        if missing:
-            items = [SecretItem(name=name, value=values[name]) for name in missing]
+        items = [
+            SecretItem(name=name, value=value, visibility=LeptonVisibility.PRIVATE) for name, value in values.items()
+        ]
+        if items:
             self.ask("the secrets of a job", lambda client: client.secret.create(items))
 
     def delete_secrets(self, names: Collection[str]) -> None:
@@ -255,6 +271,16 @@ class Shape:
 def removed(native_id: str, mode: str, client: "APIClient") -> None:
     """Ask for the removal of a job."""
     client.job.delete(native_id, job_query_mode=mode)
+
+
+@contextmanager
+def suppress_conflict() -> Iterator[None]:
+    """Let a refusal pass that says that something is there already; any other goes on."""
+    try:
+        yield
+    except RefusalError as error:
+        if error.status != CONFLICT:
+            raise
 
 
 def missing_only(error: RefusalError) -> None:

@@ -4,11 +4,16 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
-from proctor.blocks.job import Container, EnvVar, JobSpec, Server, Step
-from proctor.blocks.lepton.render import render
+import pytest
+
+from proctor.blocks.job import Container, EnvVar, JobSpec, Mount, Server, Step
+from proctor.blocks.lepton.render import render, secret_of
+from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import LeptonExecution
+from proctor.configs.lepton_fields import LeptonMount
 
 CONTAINER = Container(
     image="nvcr.io/nvidia/eval@sha256:ff",
@@ -25,8 +30,8 @@ EXECUTION = LeptonExecution(
 )
 
 
-def documents(execution: LeptonExecution = EXECUTION) -> list[dict[str, Any]]:
-    text = re.sub(r"^#.*$", "\0", render(JOB, execution), flags=re.MULTILINE)
+def documents(execution: LeptonExecution = EXECUTION, job: JobSpec = JOB) -> list[dict[str, Any]]:
+    text = re.sub(r"^#.*$", "\0", render(job, execution), flags=re.MULTILINE)
     return [json.loads(part) for part in text.split("\0") if part.strip()]
 
 
@@ -42,9 +47,10 @@ def test_an_endpoint_and_a_job_for_each_benchmark() -> None:
 
 
 def test_places_and_sizes_are_passed_on() -> None:
+    models = LeptonMount.model_validate({"from": "node-nfs:models", "mount_path": "/models"})
     execution = EXECUTION.model_copy(
         update={
-            "mounts": [{"from": "node-nfs:models", "path": "/", "mount_path": "/models"}],
+            "mounts": [models],
             "shared_memory_size": 4096,
             "reservation": "reservation-7x2k",
             "image_pull_secrets": ["lepton-nvidia"],
@@ -81,6 +87,53 @@ def test_variables_are_texts_references_or_names() -> None:
     envs = {each["name"]: each for each in documents()[1]["spec"]["envs"]}
     assert envs["TEXT"]["value"] == "it's"
     assert envs["HF_TOKEN"]["value_from"] == {"secret_name_ref": "HF"}
-    assert envs["KEY"]["value_from"] == {"secret_name_ref": f"{JOB.name}.KEY"}
-    assert f"{JOB.name}.KEY, host:KEY" in render(JOB, EXECUTION)
+    secret = secret_of(JOB, CONTAINER.env[0])
+    assert envs["KEY"]["value_from"] == {"secret_name_ref": secret}
+    assert f"{secret}, host:KEY" in render(JOB, EXECUTION)
     assert envs["PROCTOR_JOB"]["value"] == JOB.name
+
+
+def test_variables_of_one_name_keep_their_own_values() -> None:
+    other = replace(STEPS[1], container=Container(image="i", env=(EnvVar("KEY", "host", "OTHER"),)))
+    job = replace(JOB, steps=(STEPS[0], other))
+    first, second = (each["spec"]["envs"] for each in documents(EXECUTION, job)[1:])
+    refs = {
+        next(env["value_from"]["secret_name_ref"] for env in envs if env["name"] == "KEY") for envs in (first, second)
+    }
+    assert len(refs) == 2
+    shown = render(job, EXECUTION)
+    assert "host:OTHER" in shown and all(ref in shown for ref in refs)
+
+
+def mounted(source: str, target: str = "/checkpoint", read_only: bool = True) -> JobSpec:
+    container = Container(image="i", mounts=(Mount(source, target, read_only),))
+    return replace(JOB, server=replace(SERVER, container=container))
+
+
+MODELS = LeptonMount.model_validate({"from": "node-nfs:fs", "path": "/team", "mount_path": "/models"})
+
+
+@pytest.mark.parametrize(
+    ("source", "place"),
+    [
+        ("node-nfs:shared:/m/llama", ("node-nfs:shared", "/m/llama")),
+        ("node-local:/m", ("node-local", "/m")),
+        ("/models/llama", ("node-nfs:fs", "/team/llama")),
+    ],
+)
+def test_a_folder_of_a_volume_is_mounted(source: str, place: tuple[str, str]) -> None:
+    endpoint = documents(EXECUTION.model_copy(update={"mounts": [MODELS]}), mounted(source))[0]
+    expected = {"from": place[0], "path": place[1], "mount_path": "/checkpoint", "mount_options": {"read_only": True}}
+    assert endpoint["spec"]["mounts"][1:] == [expected]
+
+
+def test_the_data_of_a_benchmark_are_mounted_into_its_job() -> None:
+    data = Container(image="i", mounts=(Mount("node-nfs:shared:/data", "/datasets"),))
+    job = documents(EXECUTION, replace(JOB, steps=(replace(STEPS[0], container=data),)))[1]
+    assert job["spec"]["mounts"] == [{"from": "node-nfs:shared", "path": "/data", "mount_path": "/datasets"}]
+
+
+@pytest.mark.parametrize("source", ["/home/ada/llama", "./llama", "shared:/m", "/models-2/llama"])
+def test_a_folder_of_no_volume_is_refused(source: str) -> None:
+    with pytest.raises(ConfigError, match="lies on no volume of Lepton; write its volume before it"):
+        render(mounted(source), EXECUTION.model_copy(update={"mounts": [MODELS]}))

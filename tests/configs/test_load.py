@@ -8,6 +8,7 @@ import yaml
 
 from proctor.configs import compose as composition
 from proctor.configs.aliases import ALIASES
+from proctor.configs.errors import ConfigError
 from proctor.configs.load import load, read_config
 from proctor.configs.schema import EvaluationConfig
 from proctor.configs.source import EXAMPLES, Source, find_config, parse
@@ -198,7 +199,8 @@ def test_nemo_evaluators_lepton_keys_are_ours(tmp_path: Path) -> None:
     assert (execution.node_group, execution.endpoint_node_group) == ("cpus", "gpus")
     assert execution.endpoint_readiness_timeout == 1200
     assert execution.env_vars == {"PLAIN": "lit:text", "TOKEN": "runtime:HF"}
-    assert execution.mounts == [{"from": "node-nfs:fs", "path": "/a", "mount_path": "/workspace"}]
+    (mount,) = execution.mounts
+    assert (mount.volume, mount.path, mount.mount_path) == ("node-nfs:fs", "/a", "/workspace")
     assert execution.priority == "mid-4000"
     assert (execution.endpoint_resource_shape, execution.num_replicas) == ("gpu.h100", 2)
     assert any(note.startswith("user_config_path is not used") for note in config.notes)
@@ -215,7 +217,7 @@ def test_every_alias_is_understood(tmp_path: Path, alias: Any) -> None:
     numbers |= {"execution.lepton_platform.deployment.endpoint_readiness_timeout": 5}
     secrets = "execution.lepton_platform.deployment.platform_defaults.image_pull_secrets"
     lists: dict[str, Any] = {
-        "execution.lepton_platform.tasks.mounts": [{"path": "/a"}],
+        "execution.lepton_platform.tasks.mounts": [{"from": "node-nfs:a", "path": "/a", "mount_path": "/m"}],
         "execution.lepton_platform.tasks.image_pull_secrets": ["x"],
     }
     values |= numbers | lists | {secrets: ["x"]}
@@ -234,3 +236,35 @@ def test_every_alias_is_understood(tmp_path: Path, alias: Any) -> None:
     for name in alias.new.split("."):
         content = content[0] if name == "*" else content[name]
     assert content not in (None, [], {})
+
+
+LEPTON = """\
+defaults: [{execution: lepton}, _self_]
+execution: {mounts: [%s]}
+target: {api_endpoint: {url: "http://h/v1/chat/completions", model_id: m}}
+evaluation: [hellaswag]
+"""
+
+
+@pytest.mark.parametrize(
+    ("mount", "words"),
+    [
+        ("{path: /a, mount_path: /m}", "execution.mounts[0].from is missing"),
+        ("{from: shared, mount_path: /m}", "execution.mounts[0].from: 'shared' does not fit"),
+        ("{from: node-nfs:a, mount_path: /m, mout_options: {}}", "mout_options: unknown key"),
+        ("{from: node-nfs:a, mount_path: /m, mount_options: {readonly: true}}", "readonly: unknown key"),
+    ],
+)
+def test_a_mount_of_lepton_that_cannot_be_right(tmp_path: Path, mount: str, words: str) -> None:
+    (tmp_path / "m.yaml").write_text(LEPTON % mount)
+    with pytest.raises(ConfigError) as error:
+        read_config(tmp_path, "m")
+    assert words in str(error.value)
+
+
+def test_a_mount_of_lepton_survives_being_a_parameter(tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text(LEPTON % "{from: node-nfs:a, mount_path: /m, mount_options: {read_only: true}}")
+    config = read_config(tmp_path, "m").config
+    shown = config.model_dump(mode="json", exclude_unset=True)
+    assert shown["execution"]["mounts"][0]["from"] == "node-nfs:a"
+    assert type(config).model_validate(shown) == config

@@ -13,7 +13,7 @@ import requests
 from proctor.blocks.errors import RejectedError, TransientError
 from proctor.blocks.job import EnvVar, JobHandle, JobState
 from proctor.blocks.lepton import connection, overseer
-from proctor.blocks.lepton.render import endpoint_name, job_name
+from proctor.blocks.lepton.render import endpoint_name, job_name, secret_of
 from proctor.blocks.stage_files import lost
 from tests.lepton.login import log_in
 from tests.lepton.place import FAILS, QUEUES, RUNS, Place, asks, posts, wait_until
@@ -217,6 +217,32 @@ class TestRefusals:
         other = Place(tmp_path, place.service, **section)
         assert words in str(other.refused(other.one()))
         assert (place.service.jobs, place.service.secrets) == ([], {})
+
+    @pytest.mark.parametrize(
+        ("mount_path", "env", "words"),
+        [
+            ("/opt", "KEY", "Mount path '/opt' is reserved by Lepton"),
+            ("/m", "LEPTON_RESOURCE_ACCELERATOR_TYPE", "reserved environment variable name"),
+        ],
+    )
+    def test_what_only_the_sdk_knows_to_be_wrong(
+        self, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mount_path: str, env: str, words: str
+    ) -> None:
+        monkeypatch.setenv("KEY", "a value")
+        other = Place(tmp_path, place.service, mounts=[{"from": "node-nfs:shared", "mount_path": mount_path}])
+        problem = other.refused(other.one(EnvVar(env, "host", "KEY")))
+        assert isinstance(problem, RejectedError) and words in str(problem) and "a value" not in str(problem)
+        assert (place.service.jobs, place.service.secrets) == ([], {})
+
+    def test_secrets_that_another_process_has_made_meanwhile(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("KEY", "a value")
+        job = place.one(first := EnvVar("KEY", "host", "KEY"), second := EnvVar("OTHER", "host", "KEY"))
+        place.service.secrets[secret_of(job, first)] = "a value"
+        place.service.fault("GET", "/usersecrets", times=2, body=[])
+        submit_until(place, job)
+        assert set(place.service.secrets) == {secret_of(job, first), secret_of(job, second)}
 
     def test_a_secret_that_is_not_there(self, place: Place) -> None:
         place.service.secrets["HF_TOKN"] = "x"

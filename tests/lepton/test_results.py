@@ -15,7 +15,7 @@ from proctor.blocks.job import Container, EnvVar, JobHandle, JobState
 from proctor.blocks.job_files import step_files
 from proctor.blocks.lepton import connection
 from proctor.blocks.lepton.homecoming import assembled, verify
-from proctor.blocks.lepton.render import job_name
+from proctor.blocks.lepton.render import job_name, secret_of
 from tests.engine import fake_harness_image
 from tests.lepton.login import log_in
 from tests.lepton.place import FAILS, RUNS, Place
@@ -132,7 +132,8 @@ class TestThroughTheLog:
         place = through_log(tmp_path, real)
         script = "assert os.environ['TOKEN'] == 'canary-%d' % 4711"
         (handle,) = place.submit(place.job(place.step("a.0", script, EnvVar("TOKEN", "host", "CANARY"))))
-        assert real.secrets[f"{handle.name}.TOKEN"] == "canary-4711"
+        assert real.secrets[secret_of(handle, EnvVar("TOKEN", "host", "CANARY"))] == "canary-4711"
+        assert set(real.world.secret_visibility.values()) == {"private"}
         assert place.wait(handle).state is JobState.COMPLETED
         place.backend().cancel([handle])
         asked = [each for each in real.requests if "canary-4711" in json.dumps(each.body)]

@@ -131,6 +131,16 @@ class TestNeverReady:
         assert (place.service.endpoints, place.service.jobs, place.service.secrets) == ([], [], {})
 
 
+def test_an_endpoint_without_our_marker_is_never_deleted(place: Place) -> None:
+    handle = submitted(place)
+    theirs = place.service.workload(endpoint_name(handle))
+    parts = [theirs.spec, *theirs.spec.get("components", [])]
+    for part in parts:
+        part["envs"] = []
+    place.backend().cancel([handle])
+    assert [each["metadata"]["name"] for each in place.service.endpoints] == [endpoint_name(handle)]
+
+
 class TestCreation:
     """One endpoint for a job, whatever happens to the requests."""
 

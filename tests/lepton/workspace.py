@@ -78,8 +78,13 @@ class Workspace:
 
     def secrets(self, request: Request) -> Reply:
         """Their names, never their values."""
+        seen = self.world.secret_visibility
         return Reply(
-            200, [{"name": name, "owner": "me@example.com", "visibility": "private"} for name in self.world.secrets]
+            200,
+            [
+                {"name": name, "owner": "me@example.com", "visibility": seen.get(name, "public")}
+                for name in self.world.secrets
+            ],
         )
 
     def create_secrets(self, request: Request) -> Reply:
@@ -91,6 +96,7 @@ class Workspace:
         for item in items:
             self.check_secret(item)
         self.world.secrets.update({item["name"]: item["value"] for item in items})
+        self.world.secret_visibility |= {item["name"]: item.get("visibility") or "public" for item in items}
         return Reply(201)
 
     def check_secret(self, item: dict[str, Any]) -> None:

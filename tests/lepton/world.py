@@ -26,6 +26,8 @@ class World:
     workspace: str = "ws1"
     token: str = field(default_factory=lambda: f"stand-in-token-{uuid.uuid4().hex}-odd")
     secrets: dict[str, str] = field(default_factory=dict)
+    secret_visibility: dict[str, str] = field(default_factory=dict)
+    """By name, for those that were made through the API: everybody of the workspace may use a public one."""
     persist_labels: bool = True
     """Whether labels of jobs are kept; the real service may drop them."""
     list_lag: float = 0.0
