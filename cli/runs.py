@@ -1,6 +1,7 @@
 """`proctor ls runs`: the evaluations in Prefect's state store."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -12,6 +13,8 @@ from proctor.cli.tables import show
 from proctor.cli.words import duration, local
 
 TYPES = ("SCHEDULED", "PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED", "CANCELLING", "CRASHED", "PAUSED")
+SKEW = timedelta(minutes=5)
+"""How far the server's clock may be ahead of ours."""
 HEAD = ("id", "name", "state", "backend", "benchmarks", "started", "time")
 
 
@@ -20,8 +23,9 @@ HEAD = ("id", "name", "state", "backend", "benchmarks", "started", "time")
 @click.option("--state", metavar="S", help=f"Only those in this state: {', '.join(each.lower() for each in TYPES)}.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
 def runs(limit: int, state: str | None, *, as_json: bool) -> None:
-    """The newest evaluations."""
-    found = newest(connect(), limit, state_filter(state))
+    """The newest evaluations; those that a schedule has planned for later only with --state scheduled."""
+    filters = state_filter(state)
+    found = newest(connect(), limit, filters, planned=filters == state_filter("scheduled"))
     if as_json:
         click.echo(json.dumps([run.document() for run in found], indent=1))
     elif found:
@@ -39,13 +43,18 @@ def state_filter(state: str | None) -> dict[str, Any]:
     return {"state": {"type": {"any_": [state.upper()]}}}
 
 
-def newest(api: PrefectApi, limit: int, filters: dict[str, Any]) -> list[FlowRun]:
-    """That many evaluations, a page at a time."""
+def newest(api: PrefectApi, limit: int, filters: dict[str, Any], *, planned: bool = False) -> list[FlowRun]:
+    """That many evaluations, a page at a time; `planned` says whether those count whose time has not come."""
+    if not planned:
+        filters = {**filters, "expected_start_time": {"before_": (datetime.now(UTC) + SKEW).isoformat()}}
     found: list[FlowRun] = []
+    offset = 0
     while len(found) < limit:
-        page = select(api, min(PAGE, limit - len(found)), len(found), **filters)
-        found += page
-        if len(page) < PAGE:
+        size = min(PAGE, limit - len(found))
+        page = select(api, size, offset, **filters)
+        found += [run for run in page if planned or not run.planned]
+        offset += len(page)
+        if len(page) < size:
             break
     return found
 
@@ -53,5 +62,6 @@ def newest(api: PrefectApi, limit: int, filters: dict[str, Any]) -> list[FlowRun
 def cells(run: FlowRun) -> tuple[str, ...]:
     """One evaluation."""
     state = run.type if run.type.title() == run.state else f"{run.type} ({run.state})"
-    count = str(len(run.benchmarks))
-    return run.id, run.name, state, run.backend, count, local(run.started or run.created), duration(run.seconds)
+    count = str(len(run.benchmarks) or "–")
+    began = local(run.started or run.expected or run.created)
+    return run.id, run.name, state, run.backend or "–", count, began, duration(run.seconds)

@@ -3,7 +3,9 @@
 import asyncio
 from pathlib import Path
 
+from proctor.configs import records
 from proctor.configs.config_file import ConfigFile
+from proctor.configs.errors import ConfigError
 from proctor.configs.load import load
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.api import api
@@ -13,9 +15,14 @@ from proctor.tasks.records import EvaluationRun
 async def pinned(run: EvaluationRun, named: ConfigFile) -> EvaluationConfig:
     """The config in the file, which from now on is the run's parameter: the file may change, a resumed run does not.
 
-    Raises ConfigError for any mistake in it.
+    Raises ConfigError for any mistake in it; then the run is named after the file, so that its id finds it.
     """
-    config = await asyncio.to_thread(read, named)
+    try:
+        config = await asyncio.to_thread(read, named)
+    except ConfigError:
+        tags = [*run.tags, records.evaluation_tag(run.id)]
+        await api().update_flow_run(run.flow_run_id, name=f"{Path(named.file).stem} {run.id}", tags=tags)
+        raise
     parameters = {"config": config.model_dump(mode="json", exclude_unset=True)}
     await api().update_flow_run(run.flow_run_id, parameters=parameters)
     return config

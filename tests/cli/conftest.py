@@ -33,3 +33,11 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         yield machine
     finally:
         machine.run("down")
+
+
+@pytest.fixture(scope="session")
+def finished(machine: Machine) -> str:
+    """An evaluation that ended well."""
+    evaluation = machine.detached("execution.step_seconds=0.2")
+    assert machine.run("status", evaluation, "--watch").returncode == 0
+    return evaluation

@@ -3,9 +3,6 @@
 import csv
 import json
 import re
-import sqlite3
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,67 +13,9 @@ from proctor.cli.address import Address
 from proctor.cli.api import PrefectApi, ui_url
 from proctor.cli.artifacts import Progress
 from proctor.cli.evaluations import find
-from proctor.cli.runs import newest
 from proctor.cli.words import duration
 from tests.cli.machine import Machine
 from tests.flows.stack import wait_for
-
-COPIES = 10_000
-
-
-@pytest.fixture(scope="module")
-def finished(machine: Machine) -> str:
-    """An evaluation that ended well."""
-    evaluation = machine.detached("execution.step_seconds=0.2")
-    assert machine.run("status", evaluation, "--watch").returncode == 0
-    return evaluation
-
-
-@pytest.fixture
-def crowd(machine: Machine, finished: str) -> Iterator[PrefectApi]:
-    """A state store with ten thousand more evaluations."""
-    api = PrefectApi(Address(machine.api_url, "test"))
-    flow_run_id = find(api, finished).flow_run_id
-    with sqlite3.connect(machine.home / "prefect" / "prefect.db", timeout=60) as database:
-        names = [str(row[1]) for row in database.execute("pragma table_info(flow_run)")]
-        ident = "printf('%08x-0000-4000-8000-%012x', n, n + 4026531840)"
-        made = {
-            "id": ident,
-            "name": "printf('crowd %08x', n + 4026531840)",
-            "state_id": "null",
-            "idempotency_key": "null",
-        }
-        values = ", ".join(made.get(name, name) for name in names)
-        numbers = f"with recursive c(n) as (select 1 union all select n + 1 from c where n < {COPIES})"
-        database.execute(
-            f"insert into flow_run ({', '.join(names)}) {numbers} select {values} from c, flow_run where id = ?",
-            (flow_run_id,),
-        )
-    yield api
-    with sqlite3.connect(machine.home / "prefect" / "prefect.db", timeout=60) as database:
-        database.execute("delete from flow_run where name like 'crowd %'")
-
-
-@pytest.mark.live
-def test_ten_thousand_runs_are_one_request(crowd: PrefectApi, machine: Machine) -> None:
-    asked: list[str] = []
-    crowd.client.event_hooks["request"].append(lambda request: asked.append(str(request.url)))
-    begun = time.monotonic()
-    assert len(newest(crowd, 20, {})) == 20
-    assert time.monotonic() - begun < 2  # 0.05 s on an idle machine
-    assert len(asked) == 1
-    assert len(newest(crowd, 450, {})) == 450
-    assert len(asked) == 4
-    assert len(machine.json("ls", "runs", "--limit", "7")) == 7
-
-
-@pytest.mark.live
-def test_an_id_is_found_among_ten_thousand(crowd: PrefectApi, machine: Machine, finished: str) -> None:
-    assert find(crowd, "f0001388").name == "crowd f0001388"
-    assert find(crowd, finished).id == finished
-    several = machine.run("info", "f0001")
-    assert several.returncode == 2
-    assert several.stderr.startswith("proctor: 'f0001' means ")
 
 
 @pytest.mark.live
