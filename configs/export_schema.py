@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from proctor.configs.fields import Section
+from proctor.configs.fields import Seconds, Section
 
 Destination = Literal["local", "mlflow", "wandb", "gsheets"]
 Format = Literal["json", "csv", "markdown", "html"]
@@ -21,6 +21,7 @@ class DestinationSettings(Section):
     artifacts: bool = Field(
         False, description="Also the report and each benchmark's results, run config, counters and log; never caches."
     )
+    timeout: Seconds = Field(600.0, description="How long one try to export may take when an evaluation ends.")
 
 
 class LocalExport(DestinationSettings):

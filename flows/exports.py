@@ -25,7 +25,8 @@ async def export_all(run: EvaluationRun, watcher: Watcher, outcomes: Sequence[Ou
         return str(assembled.message), ""
     result: EvaluationResult = await assembled.aresult()
     missing: list[str] = []
-    for destination in dict.fromkeys(watcher.config.export.destinations):
+    # files of this machine first: they need nobody else
+    for destination in sorted(dict.fromkeys(watcher.config.export.destinations), key=lambda each: each != "local"):
         exported = await end_of(export_to(run, destination, result, return_state=True))
         if not exported.is_completed():
             missing.append(f"{records.NOT_EXPORTED} {destination}: {reason(exported)}")

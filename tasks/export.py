@@ -3,12 +3,13 @@
 import asyncio
 import json
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.logging import get_run_logger
 from prefect.states import Failed
 from prefect.tasks import Task
 
@@ -18,7 +19,8 @@ from proctor.configs.export_schema import Destination, DestinationSettings
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.assemble import evaluation_result, unscored
 from proctor.tasks.exporters.dispatch import send
-from proctor.tasks.outgoing import Receipt
+from proctor.tasks.in_time import in_time
+from proctor.tasks.outgoing import Receipt, located
 from proctor.tasks.previous import compare
 from proctor.tasks.records import EvaluationRun, write_artifact, write_table
 from proctor.tasks.results import BenchmarkResult, EvaluationResult, score_rows
@@ -79,7 +81,12 @@ async def export_to(run: EvaluationRun, destination: Destination, result: Evalua
     """Send the scores to one destination; the receipt is an artifact of the evaluation. Raises ExportError."""
     watcher = Watcher.of(run.id)
     settings = settings_of(watcher.config, destination)
-    receipt = await asyncio.to_thread(send, result, destination, settings, watcher.plan.folder)
+    try:
+        receipt = await in_time(partial(send, result, destination, settings, watcher.plan.folder), settings.timeout)
+    except TimeoutError:
+        raise ExportError(f"no answer within {settings.timeout:g} s", again=False) from None
+    if receipt.missing:
+        get_run_logger().warning("exported without files, which are not on this machine: %s", receipt.missing)
     await write_table(run, records.export_key(destination, run.id), [receipt.row()], receipt.where)
     return receipt
 
@@ -87,6 +94,4 @@ async def export_to(run: EvaluationRun, destination: Destination, result: Evalua
 def settings_of(config: EvaluationConfig, destination: Destination) -> DestinationSettings:
     """The settings of a destination, with its paths as this machine knows them."""
     settings: DestinationSettings = getattr(config.export, destination)
-    paths = {name: getattr(settings, name, None) for name in ("output_dir", "dir", "service_account_file")}
-    known = {name: str(Path(config.base_dir or ".", Path(path).expanduser())) for name, path in paths.items() if path}
-    return settings.model_copy(update=known)
+    return located(settings, config.base_dir)

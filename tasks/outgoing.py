@@ -1,6 +1,7 @@
 """What leaves for one destination: the wanted scores and files, and the receipt for them. Pure but for looking at files."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -37,7 +38,11 @@ class Outgoing:
 
     result: EvaluationResult
     """With the wanted scores only."""
+    artifacts: bool = False
+    """Whether the report and the benchmarks' files are wanted, too."""
     files: tuple[OutgoingFile, ...] = ()
+    missing: tuple[str, ...] = ()
+    """Benchmarks whose files are wanted, and lie on another machine or nowhere."""
 
     @property
     def scores(self) -> Iterator[tuple[BenchmarkResult, Score]]:
@@ -66,6 +71,8 @@ class Receipt:
     files: int
     digest: str
     exported: str
+    missing: str = ""
+    """Benchmarks whose files could not be exported from here."""
 
     def row(self) -> dict[str, str | float | int | None]:
         """The receipt as a row of a table."""
@@ -82,8 +89,11 @@ def outgoing(result: EvaluationResult, destination: Destination, settings: Desti
         each.model_copy(update={"scores": [score for score in each.scores if wanted(each, score, settings.metrics)]})
         for each in result.benchmarks
     ]
-    files = tuple(artifacts(result)) if settings.artifacts else ()
-    return Outgoing(result.model_copy(update={"benchmarks": chosen}), files)
+    slim = result.model_copy(update={"benchmarks": chosen})
+    if not settings.artifacts:
+        return Outgoing(slim)
+    missing = [each.benchmark for each in result.benchmarks if each.output and not Path(each.output).is_dir()]
+    return Outgoing(slim, True, tuple(artifacts(result)), tuple(missing))
 
 
 def wanted(benchmark: BenchmarkResult, score: Score, patterns: Sequence[str]) -> bool:
@@ -104,7 +114,8 @@ def artifacts(result: EvaluationResult) -> Iterator[OutgoingFile]:
 def receipt(destination: Destination, where: str, sent: Outgoing) -> Receipt:
     """The receipt for what a destination has taken."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Receipt(destination, where, len(list(sent.scores)), len(sent.files), sent.digest, now)
+    count = len(list(sent.scores))
+    return Receipt(destination, where, count, len(sent.files), sent.digest, now, ", ".join(sent.missing))
 
 
 def described(result: EvaluationResult) -> dict[str, Any]:
@@ -116,3 +127,15 @@ def described(result: EvaluationResult) -> dict[str, Any]:
             found = {"config_hash": each.provenance.config_hash, "image": image, **each.provenance.params}
             facts |= {f"{each.benchmark}.{key}": value for key, value in found.items() if value is not None}
     return facts
+
+
+def located(settings: DestinationSettings, base_dir: str | None) -> DestinationSettings:
+    """The settings with their relative paths where the config means them: below its own folder."""
+    paths = {name: getattr(settings, name, None) for name in ("output_dir", "dir", "service_account_file")}
+    known = {name: str(Path(base_dir or ".", Path(path).expanduser())) for name, path in paths.items() if path}
+    return settings.model_copy(update=known)
+
+
+def without_login(text: str) -> str:
+    """A text in which no URL tells a user's name or password."""
+    return re.sub(r"(?<=://)[^/\s'\"]*@", "", text)

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import pytest
 
-pytest_plugins = ["tests.cluster"]
+pytest_plugins = ["tests.cluster", "tests.tracking"]
 
 REQUIRE_LIVE = os.environ.get("PROCTOR_REQUIRE_LIVE") == "1"
 

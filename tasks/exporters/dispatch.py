@@ -10,7 +10,7 @@ from proctor.blocks.errors import ExportError
 from proctor.configs.errors import ConfigError
 from proctor.configs.export_schema import ENVIRONMENT, Destination, DestinationSettings
 from proctor.configs.host_env import host_value
-from proctor.tasks.outgoing import Receipt, outgoing, receipt
+from proctor.tasks.outgoing import Receipt, outgoing, receipt, without_login
 from proctor.tasks.results import EvaluationResult
 
 
@@ -24,12 +24,17 @@ def send(result: EvaluationResult, destination: Destination, settings: Destinati
         sent = outgoing(result, destination, settings)
         with lent(destination):
             where: str = exporter.export(sent, settings, folder)
+    except ExportError as error:
+        raise ExportError(without_login(str(error)), error.again) from None
     except ConfigError as error:
         raise ExportError(str(error), again=False) from None
     except ImportError as error:
         missing = f"export.destinations: {destination} needs a package that is not installed here ({error.name})"
         raise ExportError(f"{missing}: pip install 'proctor[{destination}]'", again=False) from None
-    return receipt(destination, where, sent)
+    except Exception as error:  # noqa: BLE001 what a library raises that we do not know is no reason for a traceback
+        words = (str(error).splitlines() or ["no words"])[0][:300]
+        raise ExportError(without_login(f"{destination}: {type(error).__name__}: {words}"), again=True) from None
+    return receipt(destination, without_login(where), sent)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Export to a Google spreadsheet: one row for each score, found again by evaluation, benchmark and metric."""
 
 import os
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,21 +87,57 @@ def worksheet(client: "Client", settings: GsheetsExport) -> "Worksheet":
     try:
         sheet = book.worksheet(settings.worksheet)
     except WorksheetNotFound:
-        sheet = book.add_worksheet(settings.worksheet, rows=100, cols=len(HEAD))
+        sheet = added(book, settings.worksheet)
     if not sheet.row_values(1):
         sheet.update([list(HEAD)], "A1")
     return sheet
 
 
+def added(book: "Spreadsheet", title: str) -> "Worksheet":
+    """A new sheet of this title, or the one that another evaluation has made at the same moment."""
+    from gspread.exceptions import APIError, WorksheetNotFound  # noqa: PLC0415
+
+    try:
+        return book.add_worksheet(title, rows=100, cols=len(HEAD))
+    except APIError as error:
+        try:
+            return book.worksheet(title)
+        except WorksheetNotFound:
+            raise error from None
+
+
 def write(sheet: "Worksheet", fresh: list[Row]) -> None:
-    """Update the rows that are there, in one request, and append the others in another; foreign rows stay as they are."""
-    numbers = {tuple(row[:KEY_COLUMNS]): number for number, row in enumerate(sheet.get_all_values(), 1)}
-    known = [(numbers[key], row) for row in fresh if (key := tuple(map(str, row[:KEY_COLUMNS]))) in numbers]
+    """Update the rows that are there, and append the others; foreign rows stay as they are.
+
+    Raises ExportError when our rows do not stand there once each afterwards: somebody moved rows between our reading and
+    our writing, which the API has no way to exclude.
+    """
+    wanted, places = {key_of(row): row for row in fresh}, row_numbers(sheet)
+    known = [(places[key][0], row) for key, row in wanted.items() if key in places]
     if known:
         sheet.batch_update([{"range": f"A{number}", "values": [row]} for number, row in known])
-    new = [row for row in fresh if tuple(map(str, row[:KEY_COLUMNS])) not in numbers]
+    surplus = [number for key in wanted for number in places.get(key, [])[1:]]
+    if surplus:  # cleared and not deleted: no other row may move
+        sheet.batch_clear([f"A{number}:{chr(ord('A') + len(HEAD) - 1)}{number}" for number in surplus])
+    new = [row for key, row in wanted.items() if key not in places]
     if new:
         sheet.append_rows(new, table_range="A1")
+    after = row_numbers(sheet)
+    if any(len(after.get(key, [])) != 1 for key in wanted):
+        raise ExportError("Google Sheets: somebody else changed the sheet at the same moment", again=True)
+
+
+def key_of(row: Row) -> tuple[str, ...]:
+    """What finds the row of a score again."""
+    return tuple(map(str, row[:KEY_COLUMNS]))
+
+
+def row_numbers(sheet: "Worksheet") -> dict[tuple[str, ...], list[int]]:
+    """Where the rows of each score stand, counted from 1."""
+    found: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for number, row in enumerate(sheet.get_all_values(), 1):
+        found[tuple(row[:KEY_COLUMNS])].append(number)
+    return dict(found)
 
 
 def rows(sent: Outgoing) -> list[Row]:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,16 +65,28 @@ def fill(client: "MlflowClient", run: "Run", sent: Outgoing, settings: MlflowExp
     """Scores, parameters, tags and files; what the run has already in the same form is not doubled."""
     ended = sent.result.ended
     time = int(ended.timestamp() * 1000) if ended else int(run.info.start_time)
-    values, known = metrics(sent, time), run.data.params
+    values, known = list(fresh_metrics(client, run, metrics(sent, time))), run.data.params
     for start in range(0, len(values), BATCH):
         client.log_batch(run.info.run_id, metrics=values[start : start + BATCH])
     fresh = [each for each in params(sent) if each.key not in known]
     for start in range(0, len(fresh), BATCH):
         client.log_batch(run.info.run_id, params=fresh[start : start + BATCH])
     client.log_batch(run.info.run_id, tags=tags(sent, settings))
-    if sent.files:
+    if sent.artifacts:
         log_files(client, run, sent)
     client.set_terminated(run.info.run_id, "FAILED" if sent.result.failed else "FINISHED", time)
+
+
+def fresh_metrics(client: "MlflowClient", run: "Run", wanted: "Sequence[Metric]") -> "Iterator[Metric]":
+    """The values that the run does not show yet, each later than those before it: MLflow shows the largest of one time."""
+    from mlflow.entities import Metric  # noqa: PLC0415
+
+    for each in wanted:
+        if each.key not in run.data.metrics:
+            yield each
+        elif run.data.metrics[each.key] != each.value:
+            before = max(past.timestamp for past in client.get_metric_history(run.info.run_id, each.key))
+            yield Metric(each.key, each.value, max(each.timestamp, before + 1), each.step)
 
 
 def metrics(sent: Outgoing, time: int) -> "list[Metric]":

@@ -73,7 +73,7 @@ def fill(run: "Run", sent: Outgoing) -> None:
         if score.stderr is not None:
             run.summary[f"{each.benchmark}/{score.name}.stderr"] = score.stderr
     run.summary["failed"] = [each.benchmark for each in sent.result.failed]
-    if not sent.files:
+    if not sent.artifacts:
         return
     artifact = wandb.Artifact(run_id(sent), type="evaluation")
     with tempfile.TemporaryDirectory() as folder:

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,9 +26,17 @@ class Book:
     sheets: dict[str, list[list[Any]]] = field(default_factory=dict)
     refuse: int = 0
     """An HTTP status that every request gets instead of its answer."""
+    pause: float = 0
+    """Seconds before each answer."""
+    meanwhile: dict[str, Callable[[], object]] = field(default_factory=dict)
+    """What somebody else does just before a request that ends so (`:append`) is answered, once."""
 
     def answer(self, method: str, path: str, body: dict[str, Any]) -> Any:
         """What the API says to one request."""
+        if path.endswith("/values:batchClear"):
+            for place in body["ranges"]:
+                self.write(place, [[]])
+            return {}
         if path.endswith("/values:batchUpdate"):
             for each in body["data"]:
                 self.write(each["range"], each["values"])
@@ -44,6 +53,8 @@ class Book:
             return {"range": match[1], "values": [list(map(str, row)) for row in (rows[:1] if only else rows)]}
         if path.endswith(":batchUpdate"):
             title = body["requests"][0]["addSheet"]["properties"]["title"]
+            if title in self.sheets:
+                raise ValueError(f'A sheet with the name "{title}" already exists.')
             self.sheets[title] = []
             return {"replies": [{"addSheet": {"properties": self.properties(title)}}]}
         return {"spreadsheetId": BOOK, "properties": {"title": "Scores"}, "sheets": self.described()}
@@ -79,7 +90,13 @@ def sheets_api(folder: Path) -> Iterator[tuple[Book, str, Path]]:
                 return self.say(404, error(404, "Requested entity was not found."))
             if book.refuse:
                 return self.say(book.refuse, error(book.refuse, "The caller does not have permission"))
-            return self.say(200, book.answer(self.command, path, json.loads(body or b"{}")))
+            time.sleep(book.pause)
+            for end in [each for each in book.meanwhile if path.endswith(each)]:
+                book.meanwhile.pop(end)()
+            try:
+                return self.say(200, book.answer(self.command, path, json.loads(body or b"{}")))
+            except ValueError as refusal:
+                return self.say(400, error(400, str(refusal)))
 
         do_GET = do_POST = do_PUT = reply
 

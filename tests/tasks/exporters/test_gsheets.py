@@ -35,6 +35,39 @@ def test_exporting_twice_updates_our_rows_and_leaves_others_alone(tmp_path: Path
     assert receipt.where.startswith(f"https://docs.google.com/spreadsheets/d/{BOOK}")
 
 
+def test_two_evaluations_that_make_the_sheet_at_once_both_have_their_rows(tmp_path: Path) -> None:
+    with sheets_api(tmp_path) as (book, url, key_file):
+        other = result().model_copy(update={"evaluation": "0ther000"})
+        book.meanwhile[f"{BOOK}:batchUpdate"] = lambda: send(other, "gsheets", settings(url, key_file), ".")
+        send(result(), "gsheets", settings(url, key_file), ".")
+        assert [row[0] for row in book.sheets["proctor"]] == ["evaluation", *["0ther000"] * 2, *["3f2a91bc"] * 2]
+
+
+def test_a_row_that_is_put_above_ours_at_the_same_moment_is_noticed_and_mended(tmp_path: Path) -> None:
+    with sheets_api(tmp_path) as (book, url, key_file):
+        send(result(), "gsheets", settings(url, key_file), ".")
+        book.meanwhile["/values:batchUpdate"] = lambda: book.sheets["proctor"].insert(1, ["somebody"])
+        with pytest.raises(ExportError, match="somebody else changed the sheet") as caught:
+            send(result(value=0.75), "gsheets", settings(url, key_file), ".")
+        assert caught.value.again
+        send(result(value=0.75), "gsheets", settings(url, key_file), ".")
+        ours = [row[:4] for row in book.sheets["proctor"][1:] if row]
+        assert sorted(ours) == [
+            ["3f2a91bc", "mmath.mmath_en", "AIME2024.accuracy", 0.75],
+            ["3f2a91bc", "mmath.mmath_en", "pass@1", 0.25],
+        ]
+
+
+def test_the_same_evaluation_exported_twice_at_once_has_each_row_once(tmp_path: Path) -> None:
+    with sheets_api(tmp_path) as (book, url, key_file):
+        send(result().model_copy(update={"benchmarks": []}), "gsheets", settings(url, key_file), ".")
+        book.meanwhile[":append"] = lambda: send(result(), "gsheets", settings(url, key_file), ".")
+        with pytest.raises(ExportError, match="somebody else changed the sheet"):
+            send(result(), "gsheets", settings(url, key_file), ".")
+        send(result(), "gsheets", settings(url, key_file), ".")
+        assert len([row for row in book.sheets["proctor"][1:] if row]) == 2
+
+
 @pytest.mark.parametrize(
     ("status", "again", "words"),
     [(403, False, "and share it, for editing, with the client_email"), (429, True, "429"), (503, True, "503")],

@@ -1,64 +1,30 @@
 """Export to a real MLflow server."""
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from mlflow import MlflowClient
 
 from proctor.blocks.errors import ExportError
 from proctor.configs.export_schema import MlflowExport
 from proctor.tasks.exporters.dispatch import send
-from tests.flows.stack import end_tree, free_port, wait_for
-from tests.tasks.exporters.results import output, result
+from tests.tasks.exporters.results import FLOW_RUN, output, result
 
 pytestmark = pytest.mark.live
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A tracking server with a database and a folder for artifacts."""
-    folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{folder}/mlflow.db",
-        "--artifacts-destination",
-        str(folder / "files"),
-    ]
-    env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "DO_NOT_TRACK": "1"}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=env)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(lambda: healthy(url), 120, 0.5)
-        yield url
-    finally:
-        end_tree(process.pid)
-        process.wait()
-
-
-def healthy(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health", timeout=5).status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
-def test_exporting_twice_leaves_one_run_which_is_updated(server: str, tmp_path: Path) -> None:
+def test_exporting_twice_leaves_one_run_which_is_updated(mlflow_server: str, tmp_path: Path) -> None:
     folder = output(tmp_path / "mmath_en.0")
-    settings = MlflowExport(tracking_uri=server, experiment_name="nightly", tags={"team": "eval"}, artifacts=True)
+    settings = MlflowExport(
+        tracking_uri=mlflow_server, experiment_name="nightly", tags={"team": "eval"}, artifacts=True
+    )
     send(result(folder), "mlflow", settings, str(tmp_path))
     receipt = send(result(folder, value=0.75), "mlflow", settings, str(tmp_path))
-    client = MlflowClient(server)
+    client = MlflowClient(mlflow_server)
     experiment = client.get_experiment_by_name("nightly")
     assert experiment
     (run,) = client.search_runs([experiment.experiment_id])
-    assert receipt.where == f"{server}/#/experiments/{experiment.experiment_id}/runs/{run.info.run_id}"
+    assert receipt.where == f"{mlflow_server}/#/experiments/{experiment.experiment_id}/runs/{run.info.run_id}"
     assert run.data.metrics == {
         "mmath.mmath_en/AIME2024.accuracy": 0.75,
         "mmath.mmath_en/AIME2024.accuracy.stderr": 0.08,
@@ -76,5 +42,36 @@ def test_exporting_twice_leaves_one_run_which_is_updated(server: str, tmp_path: 
 
 def test_a_server_that_is_away_is_worth_another_try() -> None:
     with pytest.raises(ExportError, match=r"MLflow at http://127\.0\.0\.1:1: ") as caught:
-        send(result(), "mlflow", MlflowExport(tracking_uri="http://127.0.0.1:1"), ".")
+        send(result(), "mlflow", MlflowExport(tracking_uri="http://team:canary@127.0.0.1:1"), ".")
     assert caught.value.again
+    assert "canary" not in str(caught.value)
+
+
+def shown(server: str, flow_run_id: str) -> tuple[dict[str, float], int]:
+    """What MLflow shows of an evaluation, and how many values it keeps of its first score."""
+    client = MlflowClient(server)
+    experiment = client.get_experiment_by_name("corrected")
+    assert experiment
+    (run,) = client.search_runs([experiment.experiment_id], f"tags.`proctor.flow_run_id` = '{flow_run_id}'")
+    history = client.get_metric_history(run.info.run_id, "mmath.mmath_en/AIME2024.accuracy")
+    return run.data.metrics, len(history)
+
+
+def test_a_corrected_value_replaces_the_one_before_also_when_it_is_lower(mlflow_server: str, tmp_path: Path) -> None:
+    settings = MlflowExport(tracking_uri=mlflow_server, experiment_name="corrected")
+    for value, kept in [(0.75, 1), (0.5, 2), (0.5, 2), (0.25, 3), (0.75, 4)]:
+        send(result(value=value), "mlflow", settings, str(tmp_path))
+        metrics, history = shown(mlflow_server, FLOW_RUN)
+        assert (metrics["mmath.mmath_en/AIME2024.accuracy"], history) == (value, kept)
+
+
+def test_the_receipt_tells_no_password_and_which_files_are_not_here(mlflow_server: str, tmp_path: Path) -> None:
+    uri = mlflow_server.replace("://", "://team:canary@")
+    elsewhere = result(tmp_path / "on another machine" / "mmath_en.0")
+    settings = MlflowExport(tracking_uri=uri, experiment_name="elsewhere", artifacts=True)
+    receipt = send(elsewhere, "mlflow", settings, str(tmp_path))
+    assert receipt.where.startswith(f"{mlflow_server}/#/experiments/")
+    assert (receipt.files, receipt.missing) == (0, "mmath.mmath_en")
+    client = MlflowClient(mlflow_server)
+    found = client.list_artifacts(receipt.where.rpartition("/")[2])
+    assert {each.path for each in found} == {"report.html", "results.csv", "results.json"}

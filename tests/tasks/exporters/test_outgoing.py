@@ -9,7 +9,7 @@ import pytest
 from proctor.blocks.errors import ExportError
 from proctor.configs.export_schema import GsheetsExport, LocalExport, MlflowExport, WandbExport
 from proctor.tasks.exporters.dispatch import send
-from proctor.tasks.outgoing import outgoing
+from proctor.tasks.outgoing import outgoing, without_login
 from tests.tasks.exporters.results import output, result
 
 
@@ -73,6 +73,25 @@ def test_mistakes_are_one_sentence_and_not_tried_again(
         send(result(), destination, settings, str(tmp_path))  # type: ignore[arg-type]
     assert words in str(caught.value)
     assert not caught.value.again
+
+
+def test_what_a_library_raises_that_nobody_knows_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "wandb").write_text("a file where a folder must be")
+    with pytest.raises(ExportError, match=r"^wandb: \w+Error: ") as caught:
+        send(result(), "wandb", WandbExport(mode="offline", dir=str(tmp_path / "wandb")), ".")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("https://me:secret@host:5000/a, http://token@b/c", "https://host:5000/a, http://b/c"),
+        ("request to 'https://me:se@cret@host/x' failed", "request to 'https://host/x' failed"),
+        ("mail somebody@example.test about http://host/a", "mail somebody@example.test about http://host/a"),
+    ],
+)
+def test_no_login_stays_in_what_is_said(text: str, left: str) -> None:
+    assert without_login(text) == left
 
 
 @pytest.mark.parametrize(("destination", "package"), [("mlflow", "mlflow"), ("wandb", "wandb"), ("gsheets", "gspread")])

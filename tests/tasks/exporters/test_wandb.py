@@ -54,3 +54,10 @@ def test_exporting_twice_leaves_one_offline_run_which_is_updated(tmp_path: Path)
     (artifact,) = [each for each in found if each.HasField("request") or each.HasField("artifact")][-1:]
     assert "mmath_en.0/harness.log" in str(artifact)
     assert "answers.db" not in str(found)
+
+
+def test_the_report_is_sent_where_the_files_of_the_benchmarks_are_not(tmp_path: Path) -> None:
+    elsewhere = result(tmp_path / "on another machine" / "mmath_en.0")
+    receipt = send(elsewhere, "wandb", WandbExport(mode="offline", artifacts=True), str(tmp_path))
+    assert (receipt.files, receipt.missing) == (0, "mmath.mmath_en")
+    assert "report.html" in str(list(records(next(Path(receipt.where).glob("*.wandb")))))
