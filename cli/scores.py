@@ -28,6 +28,9 @@ def show_end(api: PrefectApi, run: FlowRun) -> int:
         for each in result.failed:
             why = "" if each.state == "CANCELLED" else f" (why: proctor logs {run.id}.{each.step})"
             click.echo(f"{each.benchmark}: {each.state}: {first_line(each.message) or 'no scores'}{why}", err=True)
+        for each in result.benchmarks:
+            if each.scores and each.message:
+                click.echo(f"{each.benchmark}: {first_line(each.message)}", err=True)
     for line in where(api, run):
         click.echo(line)
     if run.type == "COMPLETED":

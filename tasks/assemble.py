@@ -95,13 +95,14 @@ def provenance(measured: Measured) -> Provenance:
 
 def score(measured: Measured) -> BenchmarkResult:
     """The result of a step that ended well. Raises ResultError when its results.yml is missing or malformed."""
-    scores = read_scores(measured.folder)
+    scores, remark = read_scores(measured.folder)
     requests, hits = read_metrics(measured.folder)
     status = measured.sight.step(measured.step) if measured.sight else None
     return BenchmarkResult(
         benchmark=measured.plan.benchmark(measured.step).name,
         step=measured.step,
         state="COMPLETED",
+        message=remark,
         scores=scores,
         started=status.started if status else None,
         ended=status.ended if status else None,
@@ -153,7 +154,7 @@ def evaluation_result(
 
 
 def headline(result: BenchmarkResult) -> str:
-    """A result as one line: its first scores."""
+    """A result as one line: its first scores, and what is missing."""
     shown = [f"{each.name} {each.value:.4g}" for each in result.scores[:3]]
     more = f" and {len(result.scores) - 3} more" if len(result.scores) > 3 else ""
-    return ", ".join(shown) + more
+    return ", ".join(shown) + more + (f"; {result.message}" if result.message else "")

@@ -5,6 +5,7 @@ document that `EvaluationResult` describes is `results.json`; docs/results.md ex
 """
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -99,8 +100,8 @@ class EvaluationResult(Document):
         return [each for each in self.benchmarks if each.state != "COMPLETED"]
 
 
-def read_scores(folder: Path) -> list[Score]:
-    """The scores in a benchmark's results.yml, tasks before groups.
+def read_scores(folder: Path) -> tuple[list[Score], str]:
+    """The scores in a benchmark's results.yml, tasks before groups, and a remark about those that are no finite number.
 
     Raises ResultError, naming file and key, when it is missing, is no YAML, or holds no score.
     """
@@ -115,7 +116,11 @@ def read_scores(folder: Path) -> list[Score]:
     scores = tasks + [score for score in groups if score.name not in names]
     if not scores:
         raise ResultError(f"{path}: neither results.tasks nor results.groups holds a score")
-    return scores
+    finite = [score for score in scores if math.isfinite(score.value)]
+    left_out = ", ".join(f"{score.name} is {score.value}" for score in scores if not math.isfinite(score.value))
+    if not finite:
+        raise ResultError(f"{path}: no score is a number: {left_out}")
+    return finite, f"left out, because it is no number: {left_out}" if left_out else ""
 
 
 def section_scores(path: Path, section: Any, key: str, *, group: bool, prefix: str = "") -> Iterator[Score]:
@@ -145,8 +150,8 @@ def one_score(path: Path, name: str, content: Any, key: str, *, group: bool) -> 
     return Score(
         name=name,
         value=float(value),
-        stderr=float(stderr) if isinstance(stderr, int | float) else None,
-        samples=int(count) if isinstance(count, int | float) else None,
+        stderr=float(stderr) if isinstance(stderr, int | float) and math.isfinite(stderr) else None,
+        samples=int(count) if isinstance(count, int | float) and math.isfinite(count) else None,
         group=group,
     )
 

@@ -43,7 +43,7 @@ def test_a_real_model_is_measured_by_a_real_harness(job: JobSpec, tmp_path: Path
         log = "\n".join(backend.logs(handle, name, follow=False, tail=40))
         assert status.state is JobState.COMPLETED, f"{status}\n{log}"
         folder = backend.fetch(handle, name, tmp_path / "fetched")
-        scores = read_scores(folder)
+        scores, _ = read_scores(folder)
         assert any(score.value > 0 for score in scores), scores
         assert read_models_served(folder) == ["smollm2-135m"]
         assert "nemo-evaluator" in read_harness_versions(folder)

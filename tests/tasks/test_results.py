@@ -45,14 +45,14 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_tasks_come_before_groups(tmp_path: Path) -> None:
-    assert read_scores(write(tmp_path, MMATH)) == [
+    assert read_scores(write(tmp_path, MMATH))[0] == [
         Score(name="AIME2024.accuracy", value=0.5, stderr=0.08, samples=30),
         Score(name="MMATH.accuracy", value=0.25, group=True),
     ]
 
 
 def test_empty_tasks_leave_the_groups_of_groups(tmp_path: Path) -> None:
-    assert read_scores(write(tmp_path, BFCL)) == [Score(name="bfcl.simple.score.micro", value=0.0, group=True)]
+    assert read_scores(write(tmp_path, BFCL))[0] == [Score(name="bfcl.simple.score.micro", value=0.0, group=True)]
 
 
 @pytest.mark.parametrize(
@@ -68,12 +68,24 @@ def test_empty_tasks_leave_the_groups_of_groups(tmp_path: Path) -> None:
             r"results.tasks.a.metrics.m.scores.s.value is 'high'",
         ),
         ("results: {tasks: {a: {metrics: {m: {sco", "cannot be read"),
+        ("results: {tasks: {a: {metrics: {m: {scores: {s: {value: .nan}}}}}}}", "no score is a number: a.m.s is nan"),
     ],
 )
 def test_malformed_results_are_told_by_file_and_key(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(ResultError, match=words) as caught:
         read_scores(write(tmp_path, text))
     assert "results.yml" in str(caught.value)
+
+
+def test_a_score_that_is_no_number_hides_no_other_one(tmp_path: Path) -> None:
+    text = MMATH.replace("value: 0.25", "value: .nan").replace("stderr: 0.08", "stderr: .inf")
+    scores, remark = read_scores(write(tmp_path, text))
+    first = RESULT.benchmarks[0].model_copy(update={"scores": scores, "message": remark})
+    result = RESULT.model_copy(update={"benchmarks": [first]})
+    read_again = EvaluationResult.model_validate_json(report.as_json(result)).benchmarks[0]
+    assert read_again.scores == [Score(name="AIME2024.accuracy", value=0.5, stderr=None, samples=30)]
+    assert read_again.message == "left out, because it is no number: MMATH.accuracy is nan"
+    assert "MMATH.accuracy is nan" in report.as_html(result)
 
 
 def test_missing_results_are_told(tmp_path: Path) -> None:
