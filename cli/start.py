@@ -15,7 +15,7 @@ from proctor.cli.evaluations import FlowRun, read
 from proctor.cli.variables import handed_over
 from proctor.configs import records
 from proctor.configs.execution_schema import BUILTIN_EXECUTIONS
-from proctor.configs.host_env import forget, hand_over
+from proctor.configs.host_env import forget, hand_over, user
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.plan import Plan, plan
 
@@ -64,6 +64,7 @@ def create(api: PrefectApi, config: EvaluationConfig, model: str, handed: Mappin
     parameters = {"config": config.model_dump(mode="json", exclude_unset=True)}
     waiting = {"type": "PENDING", "name": "Preparing"}
     body = {"parameters": parameters, "state": waiting, "idempotency_key": str(uuid4())}
+    body["labels"] = {records.WHO_LABEL: user()}
     row = api.post(f"/deployments/{deployment['id']}/create_flow_run", **body)
     run_id = str(row["id"])
     evaluation = records.evaluation_id(run_id)

@@ -4,6 +4,7 @@ The worker of the machine's own stack was started earlier and does not know the 
 not enter Prefect, so they travel in a file of mode 0600 under PROCTOR_HOME, which the evaluation deletes when it ends.
 """
 
+import getpass
 import json
 import os
 from collections.abc import Mapping
@@ -17,6 +18,14 @@ current_evaluation: ContextVar[str | None] = ContextVar("current_evaluation", de
 def proctor_home() -> Path:
     """The folder of this machine's stack: PROCTOR_HOME, or ~/.proctor."""
     return Path(os.environ.get("PROCTOR_HOME") or Path.home() / ".proctor")
+
+
+def user() -> str:
+    """Who this process belongs to; a container may run with an id that has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def env_file(evaluation: str) -> Path:

@@ -138,7 +138,11 @@ def unscored(measured: Measured, outcome: Outcome) -> BenchmarkResult:
 
 
 def evaluation_result(
-    config: EvaluationConfig, plan: Plan, flow_run_id: str, started: datetime, benchmarks: Sequence[BenchmarkResult]
+    config: EvaluationConfig,
+    plan: Plan,
+    flow_run_id: str,
+    started: datetime | None,
+    benchmarks: Sequence[BenchmarkResult],
 ) -> EvaluationResult:
     """results.json: all benchmarks in the order of the config."""
     return EvaluationResult(

@@ -1,6 +1,6 @@
 """What changed since the previous comparable run: scores are compared only where what they depend on agrees. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from proctor.tasks.results import BenchmarkResult, EvaluationResult, Score
 
@@ -17,33 +17,49 @@ def differences(now: BenchmarkResult, before: BenchmarkResult) -> list[str]:
 
 
 def compared(result: EvaluationResult, before: EvaluationResult) -> EvaluationResult:
-    """The result with the change of every score since `before`, where they can be compared."""
-    earlier = {each.benchmark: each for each in before.benchmarks if each.scores}
-    benchmarks = [
-        with_changes(each, earlier[each.benchmark])
-        if each.benchmark in earlier and not differences(each, earlier[each.benchmark])
-        else each
-        for each in result.benchmarks
-    ]
-    return result.model_copy(update={"benchmarks": benchmarks, "compared_with": before.evaluation})
+    """The result with the changes since `before` of every benchmark that can be compared with it and is with nothing yet."""
+    benchmarks = [since(each, before) if open_still(each) else each for each in result.benchmarks]
+    any_change = any(each.compared_with == before.evaluation for each in benchmarks)
+    newest = result.compared_with or (before.evaluation if any_change else None)
+    return result.model_copy(update={"benchmarks": benchmarks, "compared_with": newest})
 
 
-def with_changes(now: BenchmarkResult, before: BenchmarkResult) -> BenchmarkResult:
-    """The scores with their changes."""
-    values: Mapping[str, float] = {score.name: score.value for score in before.scores}
+def open_still(now: BenchmarkResult) -> bool:
+    """Whether a benchmark has scores that are compared with nothing yet."""
+    return bool(now.scores) and now.compared_with is None
+
+
+def since(now: BenchmarkResult, before: EvaluationResult) -> BenchmarkResult:
+    """The benchmark with its changes since an earlier evaluation; as it is where that has no comparable scores."""
+    same = [each for each in scored(now, before) if not differences(now, each)]
+    if not same:
+        return now
+    values: Mapping[str, float] = {score.name: score.value for score in same[0].scores}
     scores: list[Score] = [
         score.model_copy(update={"change": score.value - values[score.name]}) if score.name in values else score
         for score in now.scores
     ]
-    return now.model_copy(update={"scores": scores})
+    return now.model_copy(update={"scores": scores, "compared_with": before.evaluation})
 
 
-def incomparable(result: EvaluationResult, before: EvaluationResult) -> list[str]:
-    """For a person: which benchmarks cannot be compared with the previous run, and why."""
-    earlier = {each.benchmark: each for each in before.benchmarks if each.scores}
-    found = [
-        (each.benchmark, differences(each, earlier[each.benchmark]))
-        for each in result.benchmarks
-        if each.scores and each.benchmark in earlier
-    ]
-    return [f"{benchmark}: {', '.join(names)} differ" for benchmark, names in found if names]
+def scored(now: BenchmarkResult, before: EvaluationResult) -> list[BenchmarkResult]:
+    """The results of the same benchmark in an earlier evaluation that have scores."""
+    return [each for each in before.benchmarks if each.benchmark == now.benchmark and each.scores]
+
+
+def said(result: EvaluationResult, earlier: Sequence[EvaluationResult]) -> str:
+    """For a person: what the changes refer to, and which benchmarks could be compared with none of the earlier runs."""
+    names = list(dict.fromkeys(each.compared_with for each in result.benchmarks if each.compared_with))
+    change = f"Change against evaluation {names[0]}" if names else ""
+    if len(names) > 1:
+        change = f"Change of each benchmark against its newest comparable run ({', '.join(names)})"
+    missing = "; ".join(words for each in result.benchmarks if open_still(each) and (words := why(each, earlier)))
+    return ". ".join(filter(None, [change, f"Not comparable: {missing}" if missing else ""]))
+
+
+def why(now: BenchmarkResult, earlier: Sequence[EvaluationResult]) -> str:
+    """Why a benchmark cannot be compared with the newest run that has scores of it; empty where none has."""
+    for before in earlier:
+        for each in scored(now, before):
+            return f"{now.benchmark}: {', '.join(differences(now, each))} differ from evaluation {before.evaluation}"
+    return ""

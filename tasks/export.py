@@ -22,7 +22,7 @@ from proctor.tasks.exporters.dispatch import send
 from proctor.tasks.in_time import in_time
 from proctor.tasks.outgoing import Receipt, located
 from proctor.tasks.previous import compare
-from proctor.tasks.records import EvaluationRun, write_artifact, write_table
+from proctor.tasks.records import EvaluationRun, this_run, write_artifact, write_table
 from proctor.tasks.results import BenchmarkResult, EvaluationResult, score_rows
 from proctor.tasks.scoring import measured, score_once
 from proctor.tasks.verdict import Outcome
@@ -40,8 +40,9 @@ async def assemble(run: EvaluationRun, outcomes: Sequence[Outcome]) -> Evaluatio
         found = await asyncio.to_thread(collect, watcher, outcomes)
     except (ResultError, OSError) as error:
         return Failed(message=f"the scores are not exported: {error}")
-    result = evaluation_result(watcher.config, watcher.plan, str(run.flow_run_id), run.created, found)
-    result, change = await compare(run, result)
+    now = await this_run(fresh=True)
+    result = evaluation_result(watcher.config, watcher.plan, str(run.flow_run_id), now.started, found)
+    result, change = await compare(now, result)
     where = f"Files: {watcher.plan.folder}"
     await publish_scores(run, result, f"{where}. {change}" if change else where)
     return result

@@ -24,6 +24,8 @@ from proctor.tasks.servers import server
 CONTAINER_RESULTS = "/results"
 HERE = ("local_dir", "ssh_config", "ssh_key_path", "ssh_control_path", "fetch_cache", "unresolvable", "max_walltime")
 """Settings of a cluster that say how this machine deals with it, not what is measured."""
+FOLDER_TIME = "%Y%m%d_%H%M%S"
+"""How the name of an evaluation's folder begins: when it was to start, in UTC."""
 PATIENCE = ("patience", "poll_interval", "max_attempts", "stall_timeout", "stall_action")
 """Settings that say how an evaluation is watched, not what is measured."""
 
@@ -51,12 +53,12 @@ class Plan:
         return self.benchmarks[self.steps.index(step)]
 
 
-def plan(config: EvaluationConfig, evaluation: str, created: datetime) -> Plan:
+def plan(config: EvaluationConfig, evaluation: str, due: datetime) -> Plan:
     """The plan of an evaluation; the same arguments give an equal plan. Raises ConfigError."""
     benchmarks = resolve(config)
     require_trust(config)
     names = tuple(step_name(benchmark, index) for index, benchmark in enumerate(benchmarks))
-    output_dir = evaluation_folder(config, evaluation, created)
+    output_dir = evaluation_folder(config, evaluation, due)
     digest = config_hash(config)
     ours = server(config)
     steps = tuple(
@@ -65,7 +67,7 @@ def plan(config: EvaluationConfig, evaluation: str, created: datetime) -> Plan:
     return Plan(
         evaluation=evaluation,
         output_dir=output_dir,
-        folder=local_folder(config, evaluation, created),
+        folder=local_folder(config, evaluation, due),
         model=served_model(config),
         config_hash=digest,
         benchmarks=benchmarks,
@@ -190,7 +192,7 @@ def step_name(benchmark: Benchmark, index: int) -> str:
     return f"{safe}.{index}"
 
 
-def evaluation_folder(config: EvaluationConfig, evaluation: str, created: datetime) -> str:
+def evaluation_folder(config: EvaluationConfig, evaluation: str, due: datetime) -> str:
     """`<output_dir>/<UTC time>-<id>`. Raises ConfigError for a folder that cannot be used where the jobs run."""
     output_dir = config.execution.output_dir
     if config.execution.type == "slurm" and not output_dir.startswith("/"):
@@ -199,7 +201,7 @@ def evaluation_folder(config: EvaluationConfig, evaluation: str, created: dateti
     folder = local(output_dir, config) if config.execution.type == "lepton" else absolute(output_dir, config)
     if without_containers(config):
         require_plain(folder)
-    return f"{folder}/{created.astimezone(UTC):%Y%m%d_%H%M%S}-{evaluation}"
+    return f"{folder}/{due.astimezone(UTC):{FOLDER_TIME}}-{evaluation}"
 
 
 def require_plain(folder: str) -> None:
@@ -212,9 +214,9 @@ def require_plain(folder: str) -> None:
         )
 
 
-def local_folder(config: EvaluationConfig, evaluation: str, created: datetime) -> str:
+def local_folder(config: EvaluationConfig, evaluation: str, due: datetime) -> str:
     """The evaluation's folder on this machine: its only one, or where the results of a cluster come home to."""
-    remote = evaluation_folder(config, evaluation, created)
+    remote = evaluation_folder(config, evaluation, due)
     if not isinstance(config.execution, SlurmExecution):
         return remote
     home = Path(config.base_dir or ".", Path(config.execution.local_dir).expanduser()).absolute()

@@ -18,13 +18,13 @@ from proctor.tasks.records import EvaluationRun
 
 def folder_of(config: EvaluationConfig, run: EvaluationRun) -> Path:
     """The folder on this machine that this evaluation keeps, however often it is started again."""
-    return Path(planner.local_folder(config, run.id, run.created))
+    return Path(planner.local_folder(config, run.id, run.due))
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
 async def plan(config: EvaluationConfig, run: EvaluationRun) -> Plan | State[Any]:
     """What to run, from the config alone; the same for every engine of this evaluation. A mistake in it: Failed."""
     try:
-        return await asyncio.to_thread(planner.plan, config, run.id, run.created)
+        return await asyncio.to_thread(planner.plan, config, run.id, run.due)
     except ConfigError as error:
         return Failed(message=str(error))

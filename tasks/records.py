@@ -1,6 +1,5 @@
 """What an evaluation leaves in Prefect's state store: name, tags, labels and artifacts, by `configs/records.py`."""
 
-import getpass
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,14 +9,19 @@ from typing import Any
 from uuid import UUID
 
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 
 from proctor.blocks.job import JobHandle
 from proctor.configs import records
+from proctor.configs.errors import ConfigError
+from proctor.configs.host_env import user
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.api import api
 from proctor.tasks.engine_lock import engine_name
+from proctor.tasks.plan import FOLDER_TIME
 from proctor.tasks.progress import Row
+from proctor.tasks.resolve import resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +29,18 @@ class EvaluationRun:
     """The run of `evaluate` that this process drives, as its record stood when it started."""
 
     flow_run_id: UUID
-    created: datetime
+    due: datetime
+    """When it was to start, long after its creation by a schedule: its folder's name, however often it is started again."""
     handles: tuple[JobHandle, ...]
     """Jobs that earlier engines of this run began."""
     tags: tuple[str, ...] = ()
     over: bool = False
     """Whether another engine has brought it to its end."""
+    started: datetime | None = None
+    """When it first ran, as far as the record knew by then."""
+    deployment: UUID | None = None
+    who: str = ""
+    """Who asked for it, where that is known."""
 
     @property
     def id(self) -> str:
@@ -43,9 +53,39 @@ async def this_run(*, fresh: bool = False) -> EvaluationRun:
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         raise RuntimeError("an evaluation is a flow run: call the flow `evaluate` itself, not its function")
-    run = await api().read_flow_run(context.flow_run.id) if fresh else context.flow_run
-    over = run.state is not None and run.state.is_final()
-    return EvaluationRun(run.id, run.created or datetime.now(UTC), handles_in(run.labels), tuple(run.tags or ()), over)
+    return evaluation_run(await api().read_flow_run(context.flow_run.id) if fresh else context.flow_run)
+
+
+def evaluation_run(run: FlowRun) -> EvaluationRun:
+    """What a flow run's record says."""
+    return EvaluationRun(
+        flow_run_id=run.id,
+        due=due(run),
+        handles=handles_in(run.labels),
+        tags=tuple(run.tags or ()),
+        over=run.state is not None and run.state.is_final(),
+        started=run.start_time,
+        deployment=run.deployment_id,
+        who=asked_by(run),
+    )
+
+
+def due(run: FlowRun) -> datetime:
+    """When a run was to start: as the folder that it has already says, else as planned, else its creation."""
+    folder = str(run.labels.get(records.OUTPUT_LABEL, "")).rpartition("/")[2]
+    try:
+        return datetime.strptime(folder.partition("-")[0], FOLDER_TIME).replace(tzinfo=UTC)
+    except ValueError:
+        return run.expected_start_time or run.created or datetime.now(UTC)
+
+
+def asked_by(run: FlowRun) -> str:
+    """Who asked for a run: the person that its creator named, or the schedule."""
+    named = str(run.labels.get(records.WHO_LABEL, ""))
+    if named or not run.created_by:
+        return named
+    value = run.created_by.display_value or ""
+    return f"schedule {value}" if run.created_by.type == "SCHEDULE" else value
 
 
 def handles_in(labels: Mapping[str, Any]) -> tuple[JobHandle, ...]:
@@ -58,14 +98,23 @@ async def record_start(run: EvaluationRun, config: EvaluationConfig, output_dir:
     """Name the run, tag it so that lists find it, and say who drives it from where."""
     kind, model = config.execution.type, model_name(config)
     tags = [records.EVALUATION_TAG, records.evaluation_tag(run.id), records.backend_tag(kind), records.model_tag(model)]
-    tags += [records.benchmark_tag(each.name) for each in config.evaluation.tasks]
+    tags += [records.benchmark_tag(name) for name in benchmark_names(config)]
     name = f"{config.name or model} on {kind} {run.id}"
     await api().update_flow_run(run.flow_run_id, name=name, tags=list(dict.fromkeys([*tags, *run.tags])))
     labels: dict[str, bool | int | float | str] = {
         records.OUTPUT_LABEL: str(output_dir),
         records.ENGINE_LABEL: engine_name(),
     }
-    await api().update_flow_run_labels(run.flow_run_id, labels | {records.WHO_LABEL: getpass.getuser()})
+    who = run.who or f"{user()} (the worker's user)"
+    await api().update_flow_run_labels(run.flow_run_id, labels | {records.WHO_LABEL: who})
+
+
+def benchmark_names(config: EvaluationConfig) -> list[str]:
+    """The full names of the benchmarks, which their own runs carry too; as written where there is a mistake in them."""
+    try:
+        return [each.name for each in resolve(config)]
+    except ConfigError:
+        return [each.name for each in config.evaluation.tasks]
 
 
 def model_name(config: EvaluationConfig) -> str:

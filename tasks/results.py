@@ -72,6 +72,7 @@ class BenchmarkResult(Document):
     requests: int | None = Field(None, description="Answers that came from the endpoint, all attempts together.")
     cache_hits: int | None = Field(None, description="Answers that came from the response cache.")
     output: str = Field("", description="The folder with everything the harness wrote.")
+    compared_with: str | None = Field(None, description="The evaluation that its changes refer to.")
     provenance: Provenance | None = None
 
     @property
@@ -91,7 +92,7 @@ class EvaluationResult(Document):
     execution: str
     started: datetime | None = None
     ended: datetime | None = None
-    compared_with: str | None = Field(None, description="The evaluation that changes refer to.")
+    compared_with: str | None = Field(None, description="The newest evaluation that changes refer to.")
     benchmarks: list[BenchmarkResult]
 
     @property

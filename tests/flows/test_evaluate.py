@@ -29,10 +29,12 @@ def test_an_evaluation_runs_through(stack: Stack, tmp_path: Path) -> None:
         f"evaluation:{run.id}",
         "backend:simulated",
         "model:tiny",
-        "benchmark:mmath_en",
-        "benchmark:mmath_zh",
+        "benchmark:mmath.mmath_en",
+        "benchmark:mmath.mmath_zh",
     }
     assert expected <= set(record["tags"])
+    ours = {"all_": [f"evaluation:{run.id}", "benchmark:mmath.mmath_en"]}
+    assert len(stack.filter("/flow_runs/filter", flow_runs={"tags": ours})) == 2, "the evaluation and its benchmark"
     assert run.states() == {"mmath_en": "Completed", "mmath_zh": "Completed"}
     assert run.folder.parent == tmp_path
     assert "mmath" in run.artifact("plan")

@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,24 @@ def test_the_change_against_the_previous_comparable_run(stack: Stack, tmp_path: 
     assert run(0.9, "other-model")[:2] == [0.9, None]
     value, change, _ = run(0.75, "watched")
     assert (value, change) == (0.75, pytest.approx(0.25))
+
+
+def test_a_nightly_run_is_compared_with_last_night_though_it_was_created_before(stack: Stack, tmp_path: Path) -> None:
+    """Prefect's scheduler makes the runs of the next days in advance; a run with one failure counts, too."""
+    due = datetime.now(UTC) + timedelta(hours=1)
+    content = config(tmp_path, "mmath_en", "mmath_zh", score=0.75, step_seconds=0.1)
+    content["target"]["api_endpoint"]["model_id"] = "planned-ahead"
+    tonight = stack.start("simulated", content, due)
+    content["execution"] |= {"score": 0.5, "fail": ["mmath_zh"]}
+    last_night = stack.start("simulated", content)
+    assert last_night.until("Failed") == "Failed"
+    tonight.hurry()
+    assert tonight.until() == "Completed", tonight.message
+    assert [row["change"] for row in json.loads(tonight.artifact("scores"))] == [pytest.approx(0.25), None]
+    assert tonight.artifact("results")["compared_with"] == last_night.id
+    assert tonight.folder.name == f"{due:%Y%m%d_%H%M%S}-{tonight.id}"
+    began = datetime.fromisoformat(tonight.artifact("results")["started"])
+    assert began > datetime.fromisoformat(last_night.record["end_time"]), "not when the schedule made it"
 
 
 @pytest.mark.parametrize("action", ["flag", "cancel"])

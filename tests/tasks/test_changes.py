@@ -1,8 +1,8 @@
 """Changes are told only between runs that can be compared; a standstill only where requests are counted."""
 
-from proctor.tasks.changes import compared, differences, incomparable
+from proctor.tasks.changes import compared, differences, said
 from proctor.tasks.progress import Row
-from proctor.tasks.results import EvaluationResult
+from proctor.tasks.results import BenchmarkResult, EvaluationResult, Score
 from proctor.tasks.stalls import Stalls, flagged
 from tests.tasks.exporters.results import PROVENANCE, result
 
@@ -18,14 +18,38 @@ def test_a_change_is_the_difference_of_comparable_scores() -> None:
     changed = compared(with_params(0.0), result())
     assert [score.change for score in changed.benchmarks[0].scores] == [0.25, 0.0]
     assert changed.compared_with == "3f2a91bc"
-    assert incomparable(with_params(0.0), result()) == []
+    assert said(changed, [result()]) == "Change against evaluation 3f2a91bc"
 
 
 def test_other_parameters_are_named_and_nothing_is_compared() -> None:
     now = with_params(0.7)
     assert differences(now.benchmarks[0], result().benchmarks[0]) == ["params"]
-    assert [score.change for score in compared(now, result()).benchmarks[0].scores] == [None, None]
-    assert incomparable(now, result()) == ["mmath.mmath_en: params differ"]
+    after = compared(now, result())
+    assert ([score.change for score in after.benchmarks[0].scores], after.compared_with) == ([None, None], None)
+    assert said(after, [result()]) == "Not comparable: mmath.mmath_en: params differ from evaluation 3f2a91bc"
+
+
+def test_each_benchmark_is_compared_with_its_newest_comparable_run() -> None:
+    def named(evaluation: str, *benchmarks: BenchmarkResult) -> EvaluationResult:
+        return result().model_copy(update={"evaluation": evaluation, "benchmarks": list(benchmarks)})
+
+    def scored(name: str, value: float) -> BenchmarkResult:
+        scores = [Score(name="accuracy", value=value)]
+        return result().benchmarks[0].model_copy(update={"benchmark": name, "scores": scores})
+
+    def flaky(name: str) -> BenchmarkResult:
+        return BenchmarkResult(benchmark=name, step="x.0", state="FAILED", message="timed out")
+
+    now = named("00000003", scored("a", 0.75), scored("b", 0.75), scored("new", 0.5))
+    earlier = [
+        named("00000002", scored("a", 0.5), flaky("b")),
+        named("00000001", scored("a", 0.25), scored("b", 0.25), scored("gone", 0.5)),
+    ]
+    for before in earlier:
+        now = compared(now, before)
+    assert [each.scores[0].change for each in now.benchmarks] == [0.25, 0.5, None]
+    assert [each.compared_with for each in now.benchmarks] == ["00000002", "00000001", None]
+    assert said(now, earlier) == "Change of each benchmark against its newest comparable run (00000002, 00000001)"
 
 
 def row(step: str, requests: int | None, state: str = "RUNNING") -> Row:
