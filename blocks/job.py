@@ -147,6 +147,8 @@ class StepStatus:
     """In words, for a person: `waits for its turn`, `server loading`, `interrupted by SIGTERM`."""
     started: datetime | None = None
     ended: datetime | None = None
+    requests: int | None = field(default=None, compare=False)
+    """Requests answered so far, where the backend can count them. A step that only gets on is no change of its status."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,12 @@
 
 import os
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from proctor.blocks.answered import answered
 from proctor.blocks.job import JobHandle, JobSpec, Step, StepStatus
 from proctor.blocks.stage_files import CANCELLED, LOST, Seen, join, read_folder
 from proctor.blocks.stages import EXIT_INTERRUPTED, StepPaths, server_wrapper, step_wrapper
@@ -68,13 +69,16 @@ def step_script(job: JobSpec, step: Step, ready_timeout: float) -> str:
     return step_wrapper(job, step, paths, ready_timeout)
 
 
-def contained_script(job: JobSpec, step: Step, ready_timeout: float) -> str:
-    """The wrapper of a step in a container that sees its folder as /results and the job's as /proctor/job."""
+def contained_script(job: JobSpec, step: Step, ready_timeout: float, *, counted: bool = False) -> str:
+    """The wrapper of a step in a container that sees its folder as /results and the job's as /proctor/job.
+
+    It writes down how many requests were answered where that is to be `counted` from another machine.
+    """
     files = step_files(job, step.name)
     order = f"{CONTAINER_JOB}/.proctor/{order_file(job).name}"
     run_config = f"{CONTAINER_RESULTS}/.proctor/{files.run_config.name}"
     paths = StepPaths(CONTAINER_RESULTS, CONTAINER_JOB, order, run_config)
-    return step_wrapper(job, step, paths, ready_timeout)
+    return step_wrapper(job, step, paths, ready_timeout, counted=counted)
 
 
 def write_step(files: StepFiles, script: str, run_config: str) -> None:
@@ -126,8 +130,10 @@ def settle(handle: JobHandle, names: Iterable[str]) -> None:
             write_exit(files.folder, files.job, str(EXIT_INTERRUPTED), f"{CANCELLED}; it had to be killed")
 
 
-def look_at_step(handle: JobHandle, name: str, seen: Seen) -> StepStatus:
-    """How one step is doing, from its stage files and the other witness.
+def look_at_step(
+    handle: JobHandle, name: str, seen: Seen, count: Callable[[Path], int | None] = answered
+) -> StepStatus:
+    """How one step is doing, from its stage files and the other witness; `count` counts its requests from its folder.
 
     For a step that ended without being able to say so, stage.exit is written here, so that the next in line can start.
     """
@@ -137,7 +143,7 @@ def look_at_step(handle: JobHandle, name: str, seen: Seen) -> StepStatus:
     if status.state.final and "exit" not in stages and files.folder.is_dir():
         code = "lost" if status.exit_code is None else str(status.exit_code)
         write_exit(files.folder, handle.name, code, status.message.removeprefix(LOST))
-    return status
+    return replace(status, requests=count(files.folder)) if status.started else status
 
 
 def write_exit(folder: Path, job: str, code: str, words: str, time: datetime | None = None) -> None:

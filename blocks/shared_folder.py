@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from proctor.blocks.answered import told
 from proctor.blocks.backend import Backend
 from proctor.blocks.errors import BackendError, RejectedError, ResultError
 from proctor.blocks.job import JobHandle, JobSpec, JobStatus, Step
@@ -61,7 +62,7 @@ class SharedFolderBackend(Backend):
         new = [step for step in job.steps if not step_files(job, step.name).claim.exists()]
         write_order(job)
         for step in new:
-            script = contained_script(job, step, self.execution.endpoint_readiness_timeout)
+            script = contained_script(job, step, self.execution.endpoint_readiness_timeout, counted=True)
             write_step(step_files(job, step.name), script, step.run_config)
         try:
             self.start(job, new)
@@ -78,7 +79,7 @@ class SharedFolderBackend(Backend):
 
     def look(self, handle: JobHandle, seen: dict[tuple[str, str], Seen]) -> JobStatus:
         """How one job is doing."""
-        steps = {name: look_at_step(handle, name, seen.get((handle.name, name), GONE)) for name in handle.steps}
+        steps = {name: look_at_step(handle, name, seen.get((handle.name, name), GONE), told) for name in handle.steps}
         return JobStatus(job_state(steps.values()), steps, observed=datetime.now(UTC))
 
     def logs(self, handle: JobHandle, step: str | None, *, follow: bool, tail: int) -> Iterator[str]:

@@ -140,7 +140,7 @@ def after_server_death(status: StepStatus, server: str) -> StepStatus:
     message = f"server died: {server}"
     state = JobState.FAILED if status.state.final else status.state
     code = EXIT_UNAVAILABLE if status.state.final else None
-    return StepStatus(state, code, message, status.started, status.ended)
+    return StepStatus(state, code, message, status.started, status.ended, status.requests)
 
 
 def job_state(steps: Collection[StepStatus]) -> JobState:

@@ -23,6 +23,9 @@ EXIT_INTERRUPTED = 143
 GRACE_SECONDS = 20
 """Between TERM and KILL for a harness that is told to end."""
 
+COUNT_SECONDS = "5"
+"""Between two looks at a response cache."""
+
 
 def step_marker(job_name: str, step: str) -> str:
     """The value of PROCTOR_STEP in the environment of every process of a step; the wrapper ends them by it."""
@@ -43,8 +46,11 @@ class StepPaths:
     """The YAML document for the harness."""
 
 
-def step_wrapper(job: JobSpec, step: Step, paths: StepPaths, ready_timeout: float) -> str:
-    """The complete script of one step; `ready_timeout` is the endpoint's, and a server of the job has its own."""
+def step_wrapper(job: JobSpec, step: Step, paths: StepPaths, ready_timeout: float, *, counted: bool = False) -> str:
+    """The complete script of one step; `ready_timeout` is the endpoint's, and a server of the job has its own.
+
+    Where the requests are `counted`, their number so far is kept in `.proctor/requests` of the step's folder.
+    """
     values = {
         "JOB": job.name,
         "STEP": step.name,
@@ -57,6 +63,7 @@ def step_wrapper(job: JobSpec, step: Step, paths: StepPaths, ready_timeout: floa
         "READY_TIMEOUT": str(int(job.server.ready_timeout if job.server else ready_timeout)),
         "COMMAND": harness_command(step, paths.run_config),
         "POST": step.post_cmd,
+        "COUNT": COUNT_SECONDS if counted else "",
         **waiting_values(job.server, step),
     }
     exports = {

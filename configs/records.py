@@ -22,6 +22,10 @@ WHO_LABEL = "proctor.user"
 """Flow-run label: who started the evaluation."""
 
 
+SERVER_STEP = "server"
+"""Stands as `step` in the row of a job's model server in the progress table."""
+
+
 def evaluation_id(flow_run_id: UUID | str) -> str:
     """The 8 hex digits that name an evaluation: the last ones of its flow run id (the first may encode the time)."""
     return UUID(str(flow_run_id)).hex[-8:]
@@ -53,9 +57,9 @@ def plan_key(evaluation: str) -> str:
 
 
 def progress_key(evaluation: str) -> str:
-    """Artifact (table), newest version counts: one row a benchmark.
+    """Artifact (table), newest version counts: one row a benchmark, and one for each model server before those it serves.
 
-    Columns: benchmark, step, job, state, message, requests, since, observed.
+    Columns: benchmark, step, job, state, message, requests, per_minute, since, observed.
     """
     return f"progress-{evaluation}"
 

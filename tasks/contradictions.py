@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from proctor.configs.deployment_schema import CheckpointDeployment, NoDeployment
-from proctor.configs.execution_schema import SlurmExecution
+from proctor.configs.execution_schema import LeptonExecution, SlurmExecution
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.harness import served_model
 
@@ -15,6 +15,11 @@ def contradictions(config: EvaluationConfig) -> Iterator[str]:
         yield f"execution.mode: sequential is not used: max_parallel says {execution.parallel} at a time"
     if isinstance(execution, SlurmExecution) and execution.gres and execution.gpus_per_node:
         yield f"execution.gres {execution.gres} and gpus_per_node {execution.gpus_per_node} both count: Slurm gets both"
+    if isinstance(execution, LeptonExecution) and execution.stall_timeout and execution.results.via != "mount":
+        yield (
+            "execution.stall_timeout is not used: the requests of a Lepton job can only be counted "
+            "with execution.results.via: mount"
+        )
     if isinstance(deployment, NoDeployment):
         return
     if endpoint.url:

@@ -3,18 +3,26 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from proctor.blocks.job import JobHandle, JobState, Step, StepStatus
+from proctor.blocks.job import JobHandle, JobSpec, JobState, Step, StepStatus
+from proctor.configs.records import SERVER_STEP
+from proctor.tasks.attempts import attempt_of
 from proctor.tasks.sight import Sight
 
 Row = dict[str, str | float | int | None]
 
 
-def progress_rows(steps: Sequence[Step], sights: Mapping[str, Sight], requests: Mapping[str, int | None]) -> list[Row]:
-    """One row a benchmark, in the order of the plan; `sights` by step name, `requests` answered so far by step name."""
-    return [_row(step, sights.get(step.name), requests.get(step.name)) for step in steps]
+def progress_rows(jobs: Sequence[JobSpec], sights: Mapping[str, Sight]) -> list[Row]:
+    """One row a benchmark, in the order of the plan, before them one for the server of their job; `sights` by step name."""
+    rows: list[Row] = []
+    for job in jobs:
+        seen = [sights[step.name] for step in job.steps if step.name in sights]
+        if job.server:
+            rows.append(_server_row(job.server.kind, seen))
+        rows += [_row(step, sights.get(step.name)) for step in job.steps]
+    return rows
 
 
-def _row(step: Step, sight: Sight | None, requests: int | None) -> Row:
+def _row(step: Step, sight: Sight | None) -> Row:
     status = sight.step(step.name) if sight else StepStatus(JobState.PENDING, message="not submitted")
     return {
         "benchmark": step.benchmark,
@@ -22,8 +30,29 @@ def _row(step: Step, sight: Sight | None, requests: int | None) -> Row:
         "job": sight.handle.name if sight else "",
         "state": str(status.state),
         "message": _message(status, sight),
-        "requests": requests,
+        "requests": status.requests,
+        "per_minute": None,
         "since": _time(status.ended or status.started),
+        "observed": _time(sight.status.observed) if sight else None,
+    }
+
+
+def _server_row(kind: str, sights: Sequence[Sight]) -> Row:
+    """The server of a job, of its latest attempt; it is let go when the last benchmark has ended."""
+    sight = max(sights, key=lambda each: attempt_of(each.handle.name), default=None)
+    server = sight.status.server if sight else None
+    state, message = (server.state, server.message) if server else (JobState.PENDING, "not submitted")
+    if all(each.ended for each in sights) and sights and state is not JobState.FAILED:
+        state, message = JobState.COMPLETED, "released"
+    return {
+        "benchmark": f"server {kind}",
+        "step": SERVER_STEP,
+        "job": sight.handle.name if sight else "",
+        "state": str(state),
+        "message": message,
+        "requests": None,
+        "per_minute": None,
+        "since": None,
         "observed": _time(sight.status.observed) if sight else None,
     }
 

@@ -2,19 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import suppress
-from pathlib import Path
 from uuid import UUID
 
 import httpx
 from prefect.logging import get_run_logger
 
-from proctor.blocks.job import Step
 from proctor.configs import records
-from proctor.tasks.answered import answered
 from proctor.tasks.cancellation import release_step
 from proctor.tasks.progress import Row, job_words, progress_rows
+from proctor.tasks.rates import Rates
 from proctor.tasks.records import EvaluationRun, update_table, write_artifact, write_table
 from proctor.tasks.stalls import Stalls, flagged
 from proctor.tasks.watch import Watcher
@@ -34,54 +32,76 @@ async def publish_plan(run: EvaluationRun, watcher: Watcher) -> None:
 
 
 async def publish_progress(run: EvaluationRun, watcher: Watcher, done: asyncio.Event) -> None:
-    """Keep the progress table up to date until `done`, and once more then. An API that is away delays it, no more."""
-    artifact: UUID | None = None
-    shown: list[Row] = []
-    said: dict[str, str] = {}
-    stalls, last = Stalls(watcher.config.execution.stall_timeout), False
-    steps = [step for job in watcher.plan.jobs for step in job.steps]
+    """Keep the progress table up to date until `done`, and once more then. Whatever goes wrong delays it, no more."""
+    display, last = Display(run, watcher), False
     while not last:
         last = done.is_set()
-        rows = await asyncio.to_thread(_rows, steps, watcher)
-        stalled = stalls.look(rows, time.monotonic())
-        rows = flagged(rows, stalled)
-        _say(watcher, said)
-        await _end_stalled(watcher, stalled, said)
         try:
-            if rows != shown:
-                artifact, shown = await _show(run, artifact, rows), rows
-        except (httpx.HTTPError, OSError) as error:
-            get_run_logger().debug("the progress table is late: %s", error)
+            await display.turn()
+        except Exception as error:  # noqa: BLE001 a table that cannot be shown is never worth an evaluation
+            display.complain(error)
         with suppress(TimeoutError):
             await asyncio.wait_for(done.wait(), PROGRESS_SECONDS)
 
 
-async def _end_stalled(watcher: Watcher, stalled: Collection[str], said: dict[str, str]) -> None:
-    for step in stalled:
-        if step in said:
-            continue
-        cancel = watcher.config.execution.stall_action == "cancel"
-        get_run_logger().warning("%s is stalled%s", step, ", and is cancelled" if cancel else "")
-        if not cancel or await release_step(watcher, step):
-            said[step] = "stalled"
+class Display:
+    """The progress table as it was last shown, and what was said about it."""
 
+    def __init__(self, run: EvaluationRun, watcher: Watcher) -> None:
+        self._run = run
+        self._watcher = watcher
+        self._artifact: UUID | None = None
+        self._shown: list[Row] = []
+        self._said: dict[str, str] = {}
+        self._rates = Rates()
+        self._stalls = Stalls(watcher.config.execution.stall_timeout)
 
-async def _show(run: EvaluationRun, artifact: UUID | None, rows: Sequence[Row]) -> UUID:
-    if artifact is None:
-        return await write_table(run, records.progress_key(run.id), rows)
-    await update_table(artifact, rows)
-    return artifact
+    async def turn(self) -> None:
+        """One look: say what is new, end what stands still where that is asked for, and show the table."""
+        rows = self._rates.rated(self._rows())
+        stalled = self._stalls.look(rows, time.monotonic())
+        rows = flagged(rows, stalled)
+        self._say()
+        await self._end_stalled(stalled)
+        if rows != self._shown:
+            await self._show(rows)
+            self._shown = rows
 
+    def complain(self, error: Exception) -> None:
+        """Say once why the table is late; an API that is away is nothing special."""
+        words = f"the progress table is late: {type(error).__name__}: {error}"
+        usual = isinstance(error, httpx.HTTPError | OSError)
+        if not usual and self._said.get("") != words:
+            get_run_logger().warning(words)
+        self._said[""] = words
 
-def _say(watcher: Watcher, said: dict[str, str]) -> None:
-    for sight in watcher.sights:
-        words = job_words(sight) + (f" ({watcher.trouble})" if watcher.trouble else "")
-        if said.get(sight.handle.name) != words:
-            said[sight.handle.name] = words
-            get_run_logger().info(words)
+    def _rows(self) -> list[Row]:
+        jobs = self._watcher.plan.jobs
+        names = [step.name for job in jobs for step in job.steps]
+        return progress_rows(jobs, {name: sight for name in names if (sight := self._watcher.sight_of(name))})
 
+    async def _end_stalled(self, stalled: Collection[str]) -> None:
+        for step in stalled:
+            if step in self._said:
+                continue
+            cancel = self._watcher.config.execution.stall_action == "cancel"
+            get_run_logger().warning("%s is stalled%s", step, ", and is cancelled" if cancel else "")
+            if not cancel or await release_step(self._watcher, step):
+                self._said[step] = "stalled"
 
-def _rows(steps: Sequence[Step], watcher: Watcher) -> list[Row]:
-    sights = {step.name: sight for step in steps if (sight := watcher.sight_of(step.name))}
-    counts = {name: answered(Path(watcher.plan.folder) / name) for name, sight in sights.items()}
-    return progress_rows(steps, sights, counts)
+    async def _show(self, rows: list[Row]) -> None:
+        if self._artifact is not None:
+            try:
+                await update_table(self._artifact, rows)
+                return
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code != httpx.codes.NOT_FOUND:
+                    raise
+        self._artifact = await write_table(self._run, records.progress_key(self._run.id), rows)
+
+    def _say(self) -> None:
+        for sight in self._watcher.sights:
+            words = job_words(sight) + (f" ({self._watcher.trouble})" if self._watcher.trouble else "")
+            if self._said.get(sight.handle.name) != words:
+                self._said[sight.handle.name] = words
+                get_run_logger().info(words)

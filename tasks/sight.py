@@ -41,7 +41,8 @@ def look(sight: Sight, fresh: JobStatus, now: float) -> Sight:
     for name in sight.handle.steps:
         status = fresh.steps.get(name, StepStatus(JobState.UNKNOWN))
         if status.state is not JobState.UNKNOWN and not sight.step(name).state.final:
-            steps[name], seen[name] = status, now
+            count = sight.step(name).requests if status.requests is None else status.requests
+            steps[name], seen[name] = replace(status, requests=count), now
     state = sight.status.state if fresh.state is JobState.UNKNOWN else fresh.state
     known = replace(
         fresh,

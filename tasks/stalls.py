@@ -1,8 +1,19 @@
 """Which benchmarks stand still: they run, but for a while no new request was answered. Pure but for its memory."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from proctor.tasks.progress import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Standstill:
+    """Since when a step has had this number of requests, and when that was last confirmed."""
+
+    count: object
+    since: float
+    observed: object
+    confirmed: float
 
 
 class Stalls:
@@ -11,27 +22,34 @@ class Stalls:
     def __init__(self, patience: float | None) -> None:
         self.patience = patience
         """Seconds; None asks for nothing."""
-        self._seen: dict[str, tuple[object, float]] = {}
+        self._seen: dict[str, Standstill] = {}
 
     def look(self, rows: Sequence[Row], now: float) -> dict[str, float]:
         """Seconds of standstill of the stalled steps, by name; `now` on any clock that only goes forward.
 
-        A step whose harness counts no requests is never called stalled: there is no evidence.
+        A step whose harness counts no requests is never called stalled: there is no evidence. While nobody sees the step,
+        its standstill does not grow.
         """
         if self.patience is None:
             return {}
         found: dict[str, float] = {}
         for row in rows:
-            step, count = str(row["step"]), row["requests"]
-            if row["state"] != "RUNNING" or count is None:
+            step = str(row["step"])
+            if row["state"] != "RUNNING" or row["requests"] is None:
                 self._seen.pop(step, None)
                 continue
-            before, since = self._seen.get(step, (None, now))
-            since = since if before == count else now
-            self._seen[step] = (count, since)
-            if now - since >= self.patience:
-                found[step] = now - since
+            seen = self._seen[step] = self._fresh(step, row, now)
+            if seen.confirmed - seen.since >= self.patience:
+                found[step] = seen.confirmed - seen.since
         return found
+
+    def _fresh(self, step: str, row: Row, now: float) -> Standstill:
+        before = self._seen.get(step)
+        if before is None or before.count != row["requests"]:
+            return Standstill(row["requests"], now, row["observed"], now)
+        if before.observed == row["observed"]:
+            return before
+        return replace(before, observed=row["observed"], confirmed=now)
 
 
 def flagged(rows: Sequence[Row], stalled: dict[str, float]) -> list[Row]:

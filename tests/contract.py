@@ -29,6 +29,17 @@ from proctor.blocks.stage_files import lost
 WEIRD = 'it\'s $HOME; "two" `words`\n-- ünïcode\t*'
 
 
+RESPONSE_CACHE = """
+import sqlite3
+(out / "cache/responses").mkdir(parents=True)
+base = sqlite3.connect(out / "cache/responses/cache.db", isolation_level=None)
+base.execute("pragma journal_mode = wal")
+base.execute("create table Settings (key text not null unique, value)")
+base.execute("insert into Settings values ('count', 7)")
+"""
+"""What a harness does that keeps its answers as the caching interceptor of NeMo Evaluator does, still in use."""
+
+
 class Setup(ABC):
     """How a backend is made for the suite, and what is special about it."""
 
@@ -259,6 +270,11 @@ class RunningContract(BackendContract):
         status = setup.wait(handle)
         assert (status.steps["a.0"].state, status.steps["a.0"].exit_code) == (JobState.FAILED, 124)
         assert status.steps["b.1"].state is JobState.COMPLETED
+
+    def test_answered_requests_are_counted_while_it_runs(self, setup: Setup) -> None:
+        (handle,) = setup.submit(setup.job(setup.step("a.0", f"{RESPONSE_CACHE}\ntime.sleep(60)")))
+        status = setup.until(handle, lambda status: status.steps["a.0"].requests is not None)
+        assert (status.steps["a.0"].state, status.steps["a.0"].requests) == (JobState.RUNNING, 7)
 
     def test_a_murdered_step_is_lost_and_its_next_attempt_runs(self, setup: Setup) -> None:
         script = "(out / 'again').exists() or ((out / 'again').write_text(''), time.sleep(60))"

@@ -101,7 +101,7 @@ class DockerBackend(Backend):
             images = {containers.require_image(request) for request in requests}
             found = {image: ensure_image(client, image, self.execution) for image in images}
             values = {request.step: variables(request) for request in requests}
-            write_files(job, self.execution)
+            write_files(job, self.execution, counted=not shares_files(client, self.execution))
             provide = partial(self.provide, client, job)
             with engine_errors():
                 containers.create_all(client, requests, found, values, provide)
@@ -225,11 +225,11 @@ def variables(request: ContainerRequest) -> dict[str, str]:
     return found
 
 
-def write_files(job: JobSpec, execution: LocalExecution) -> None:
+def write_files(job: JobSpec, execution: LocalExecution, *, counted: bool) -> None:
     """What the containers read, written before the first of them starts; no secret is among it."""
     write_order(job)
     for step in job.steps:
-        script = contained_script(job, step, execution.endpoint_readiness_timeout)
+        script = contained_script(job, step, execution.endpoint_readiness_timeout, counted=counted)
         write_step(step_files(job, step.name), script, step.run_config)
     if job.server:
         write_step(step_files(job, SERVER), server_command(job.server), "")
@@ -262,7 +262,7 @@ def look_at(client: "DockerClient", handle: JobHandle, name: str, entry: Mapping
     if entry is None or status.state is not JobState.FAILED or status.exit_code in {None, *OWN_WORDS}:
         return status
     if entry.get("State") in LIVING:
-        return StepStatus(JobState.RUNNING, started=status.started)
+        return StepStatus(JobState.RUNNING, started=status.started, requests=status.requests)
     return replace(status, message=why(client, entry) or status.message)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from proctor.blocks.answered import COUNT, WRITTEN
 from proctor.blocks.docker.request import volume
 from proctor.blocks.job import JobHandle, JobSpec
 from proctor.blocks.job_files import CONTAINER_JOB, CONTAINER_RESULTS, order_file, step_files
@@ -65,10 +66,21 @@ def mirror(client: "DockerClient", handle: JobHandle, there: Mapping[str, Mappin
         if name not in there or "exit" in read_folder(files.folder, handle.name):
             continue
         for wanted in MIRRORED:
-            content = read_one(client, there[name]["Id"], f"{CONTAINER_RESULTS}/{wanted}")
-            if content is not None:
-                files.folder.mkdir(parents=True, exist_ok=True)
-                (files.folder / wanted).write_bytes(content)
+            mirror_one(client, there[name]["Id"], files.folder, wanted)
+        if (files.folder / "stage.running").exists():
+            _ = mirror_one(client, there[name]["Id"], files.folder, COUNT) or mirror_one(
+                client, there[name]["Id"], files.folder, WRITTEN
+            )
+
+
+def mirror_one(client: "DockerClient", container: str, folder: Path, wanted: str) -> bool:
+    """Bring one small file into the step's folder here; says whether it is there."""
+    content = read_one(client, container, f"{CONTAINER_RESULTS}/{wanted}")
+    if content is None:
+        return False
+    (folder / wanted).parent.mkdir(parents=True, exist_ok=True)
+    (folder / wanted).write_bytes(content)
+    return True
 
 
 def read_one(client: "DockerClient", container: str, path: str) -> bytes | None:

@@ -6,8 +6,10 @@ machine can go on where another one died.
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
+from proctor.blocks.answered import told
 from proctor.blocks.errors import BackendError, RejectedError, ResultError, TransientError
 from proctor.blocks.job import JobHandle, JobSpec, JobState, JobStatus, ServerStatus, StepStatus
 from proctor.blocks.job_files import note_cancel, step_files, write_exit, write_whole
@@ -202,6 +204,8 @@ def look_at(
     if found.status.state.final:
         keep_models(page, handle, step)
         return after_server_death(found.status, page.failure) if page and page.failure else found.status
+    if found.status.state is JobState.RUNNING:
+        return replace(found.status, requests=told(folder))
     not_begun = found.status.state is JobState.PENDING and not entry.at
     return StepStatus(JobState.PENDING, message=waiting) if not_begun and waiting else found.status
 

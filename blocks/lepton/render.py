@@ -189,7 +189,9 @@ def job_script(job: JobSpec, step: Step, index: int, execution: LeptonExecution,
         "ORDER": f"{CONTAINER_JOB}/.proctor/{order_file(job).name}",
         "RUN_CONFIG": alone.steps[0].run_config,
         "RUN_CONFIG_FILE": f"{CONTAINER_RESULTS}/.proctor/{files.run_config.name}",
-        "WRAPPER": contained_script(alone, alone.steps[0], execution.endpoint_readiness_timeout),
+        "WRAPPER": contained_script(
+            alone, alone.steps[0], execution.endpoint_readiness_timeout, counted=execution.results.via == "mount"
+        ),
         "VIA": execution.results.via,
         "LOG_LIMIT": str(execution.results.log_limit << 20),
     }

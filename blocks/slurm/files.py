@@ -40,7 +40,7 @@ def job_files(job: JobSpec, execution: SlurmExecution) -> dict[str, str]:
     for index, step in enumerate(job.steps):
         seen = view(job, step.name, execution.container_runtime)
         paths = StepPaths(seen.results, seen.root, f"{seen.work}/order", f"{seen.work}/{index}.yaml")
-        found[f"{index}.sh"] = step_wrapper(job, step, paths, ready_timeout(job, execution))
+        found[f"{index}.sh"] = step_wrapper(job, step, paths, ready_timeout(job, execution), counted=True)
         found[f"{index}.yaml"] = step.run_config
     if execution.container_runtime in REPLACES_PATH:
         found["enter.sh"] = script("enter.sh")

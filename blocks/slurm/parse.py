@@ -42,6 +42,8 @@ class Evidence:
     """Why the job was told to end, by its own words."""
     stages: Mapping[int, Mapping[str, Stage]] = field(default_factory=dict)
     """Stage files by the step's number."""
+    requests: Mapping[int, int] = field(default_factory=dict)
+    """Requests answered so far, by the step's number."""
     answering: frozenset[int] = frozenset()
     """Steps to which the server answered."""
     digests: Mapping[int, str] = field(default_factory=dict)
@@ -58,6 +60,7 @@ class Gathered:
 
     words: dict[str, str] = field(default_factory=dict)
     stages: dict[int, dict[str, str]] = field(default_factory=dict)
+    requests: dict[int, int] = field(default_factory=dict)
     answering: set[int] = field(default_factory=set)
     digests: dict[int, str] = field(default_factory=dict)
     server: dict[str, str] = field(default_factory=dict)
@@ -136,6 +139,13 @@ def take_stage(job: Gathered, rest: str) -> None:
     job.stages.setdefault(int(number), {})[name] = text
 
 
+def take_count(job: Gathered, rest: str) -> None:
+    """Number of the step, requests that it has had answered."""
+    number, _, count = rest.partition(" ")
+    if count.strip().isdigit():
+        job.requests[int(number)] = int(count)
+
+
 def take_digest(job: Gathered, rest: str) -> None:
     """Number of the step, digest of its image."""
     number, _, digest = rest.partition(" ")
@@ -161,6 +171,7 @@ def take_log(job: Gathered, rest: str) -> None:
 WORDS = {
     "@J": take_word,
     "@S": take_stage,
+    "@C": take_count,
     "@D": take_digest,
     "@V": take_server,
     "@M": take_answering,
@@ -187,6 +198,7 @@ def evidence(look: Look, number: int, name: str, native_id: str) -> Evidence:
         job_id=job_id,
         why=found.words.get("why", ""),
         stages={step: parse_stages(texts, name) for step, texts in found.stages.items()},
+        requests=found.requests,
         answering=frozenset(found.answering),
         digests=found.digests,
         server=found.server,

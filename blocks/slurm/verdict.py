@@ -22,7 +22,10 @@ def verdict(handle: JobHandle, seen: Evidence, now: datetime) -> JobStatus:
     """The status of a job, seen at this UTC time."""
     means = what_it_means(seen)
     fresh = seen.ended_for is not None and seen.ended_for < LAST_WORDS
-    steps = {name: step_status(seen, number, means, fresh=fresh) for number, name in enumerate(handle.steps)}
+    steps = {
+        name: replace(step_status(seen, number, means, fresh=fresh), requests=seen.requests.get(number))
+        for number, name in enumerate(handle.steps)
+    }
     server = server_status(seen, means, now)
     if server and server.state is JobState.FAILED:
         steps = {name: after_server_death(status, server.message) for name, status in steps.items()}

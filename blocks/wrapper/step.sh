@@ -125,6 +125,34 @@ own_adapter_port() {
   export ADAPTER_PORT
 }
 
+COUNTER='
+import os, pathlib, sqlite3, sys, time
+out, parent, last = pathlib.Path(sys.argv[1]), os.getppid(), None
+cache, told, fresh = out / "cache/responses/cache.db", out / ".proctor/requests", out / ".proctor/.requests"
+while os.getppid() == parent:
+    time.sleep(float(sys.argv[2]))
+    try:
+        if not cache.exists():
+            continue
+        base = sqlite3.connect(cache.absolute().as_uri() + "?mode=ro", uri=True, timeout=1)
+        count = int(base.execute("select value from Settings where key = \"count\"").fetchone()[0])
+        base.close()
+        if count != last:
+            fresh.write_text("%d\n" % count)
+            fresh.rename(told)
+            last = count
+    except Exception:
+        pass
+'
+
+# count_answers: keep the number of answers in the response cache in .proctor/requests. Only here, where the harness
+# writes it, may its database be opened.
+count_answers() {
+  [ -n "$COUNT" ] && command -v python3 >/dev/null 2>&1 || return 0
+  python3 -I -S -c "$COUNTER" "$OUT" "$COUNT" </dev/null >/dev/null 2>&1 &
+  COUNTING=$!
+}
+
 judge() {
   if [ -n "$TIMED_OUT" ]; then
     finish 124 "timed out after $TIMEOUT s"
@@ -152,6 +180,8 @@ wait_for_turn
 [ -z "$MODELS_URL" ] || ready || if [ -n "$HEALTH_URL" ]; then until_ready server; else until_ready endpoint; fi
 own_adapter_port
 stage running "$JOB"
+COUNTING=''
+count_answers
 "$SHELL_PATH" -c "$COMMAND" &
 CHILD=$!
 [ -z "$TIMEOUT" ] || watchdog "$TIMEOUT" USR1
@@ -159,6 +189,7 @@ told_before_it_began
 run_child
 [ -z "$DOG" ] || kill "$DOG" 2>/dev/null
 DOG=''
+[ -z "$COUNTING" ] || kill "$COUNTING" 2>/dev/null
 sweep
 CHILD=''
 [ -z "$POST" ] || "$SHELL_PATH" -c "$POST" || say "post_cmd ended with $?"

@@ -49,6 +49,21 @@ def test_a_nightly_run_is_compared_with_last_night_though_it_was_created_before(
     assert began > datetime.fromisoformat(last_night.record["end_time"]), "not when the schedule made it"
 
 
+def test_a_deleted_progress_table_is_made_again(stack: Stack, tmp_path: Path) -> None:
+    run = stack.start("simulated", config(tmp_path, "mmath_en", step_seconds=300))
+
+    def table() -> str:
+        found = stack.filter("/artifacts/latest/filter", artifacts={"key": {"any_": [f"progress-{run.id}"]}})
+        return str(found[0]["latest_id"]) if found else ""
+
+    first = wait_for(table, 60)
+    stack.delete(f"/artifacts/{first}")
+    second = wait_for(lambda: (now := table()) != first and now, 60)
+    assert second
+    run.cancel()
+    run.until("Cancelled")
+
+
 @pytest.mark.parametrize("action", ["flag", "cancel"])
 def test_a_stalled_benchmark(stack: Stack, endpoint: str, cache: str, tmp_path: Path, action: str) -> None:
     section = {"type": "process", "cache_dir": cache, "stall_timeout": 2, "stall_action": action}

@@ -1,9 +1,7 @@
-"""Changes are told only between runs that can be compared; a standstill only where requests are counted."""
+"""Changes are told only between runs that can be compared."""
 
 from proctor.tasks.changes import compared, differences, said
-from proctor.tasks.progress import Row
 from proctor.tasks.results import BenchmarkResult, EvaluationResult, Score
-from proctor.tasks.stalls import Stalls, flagged
 from tests.tasks.exporters.results import PROVENANCE, result
 
 
@@ -50,19 +48,3 @@ def test_each_benchmark_is_compared_with_its_newest_comparable_run() -> None:
     assert [each.scores[0].change for each in now.benchmarks] == [0.25, 0.5, None]
     assert [each.compared_with for each in now.benchmarks] == ["00000002", "00000001", None]
     assert said(now, earlier) == "Change of each benchmark against its newest comparable run (00000002, 00000001)"
-
-
-def row(step: str, requests: int | None, state: str = "RUNNING") -> Row:
-    return {"step": step, "requests": requests, "state": state, "message": ""}
-
-
-def test_a_standstill_is_told_until_a_request_is_answered() -> None:
-    stalls = Stalls(60)
-    assert stalls.look([row("a", 3), row("b", None), row("c", 1, "PENDING")], 0) == {}
-    assert stalls.look([row("a", 3), row("b", None), row("c", 1, "PENDING")], 59) == {}
-    rows = [row("a", 3), row("b", None), row("c", 1, "PENDING")]
-    found = stalls.look(rows, 185)
-    assert found == {"a": 185}
-    assert [each["message"] for each in flagged(rows, found)] == ["stalled: no new request for 3 min", "", ""]
-    assert stalls.look([row("a", 4)], 186) == {}
-    assert Stalls(None).look(rows, 9999) == {}

@@ -55,9 +55,14 @@ files() {
   for word in job_id why; do ! first "$folder/$word" || printf '@J %s %s %s\n' "$i" "$word" "$line"; done
   k=0
   for step in "$@"; do
+    ran=
     for stage in pre-start waiting running exit; do
-      ! first "$root/$step/stage.$stage" || printf '@S %s %s %s %s\n' "$i" "$k" "$stage" "$line"
+      first "$root/$step/stage.$stage" || continue
+      printf '@S %s %s %s %s\n' "$i" "$k" "$stage" "$line"
+      [ "$stage" != running ] || ran=1
     done
+    [ -z "$ran" ] || ! { first "$root/$step/progress" || first "$root/$step/.proctor/requests"; } ||
+      printf '@C %s %s %s\n' "$i" "$k" "$line"
     ! first "$folder/digest.$step" || printf '@D %s %s %s\n' "$i" "$k" "$line"
     [ ! -e "$root/$step/server-models.json" ] || printf '@M %s %s\n' "$i" "$k"
     k=$((k + 1))

@@ -16,6 +16,7 @@ from proctor.blocks.job import JobHandle, JobSpec, JobState
 from proctor.blocks.stage_files import lost
 from tests.blocks.docker.test_block import DockerSetup
 from tests.cluster import SSH_PORT, SSHD, USER
+from tests.contract import RESPONSE_CACHE
 from tests.engine import engine
 
 pytestmark = pytest.mark.live
@@ -117,6 +118,13 @@ def test_steps_take_their_turn_and_their_results_come_home(setup: DockerSetup, t
     setup.backend().cancel([handle])
     assert setup.leftovers(handle) == []
     assert volumes(handle) == []
+
+
+def test_answered_requests_are_counted_where_the_harness_writes(setup: DockerSetup) -> None:
+    (handle,) = setup.submit(setup.job(setup.step("a.0", f"{RESPONSE_CACHE}\ntime.sleep(60)")))
+    status = setup.until(handle, lambda status: status.steps["a.0"].requests is not None)
+    assert (status.steps["a.0"].state, status.steps["a.0"].requests) == (JobState.RUNNING, 7)
+    assert not (setup.folder / "a.0" / "cache").exists(), "the database stays where it is"
 
 
 def test_cancel_leaves_nothing_there(setup: DockerSetup) -> None:

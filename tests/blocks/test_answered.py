@@ -3,7 +3,7 @@
 import sqlite3
 from pathlib import Path
 
-from proctor.tasks.answered import answered
+from proctor.blocks.answered import answered
 
 
 def response_cache(folder: Path, count: int) -> sqlite3.Connection:
