@@ -1,12 +1,14 @@
 """One connection to each cluster: opened when it is needed, shared by everything in this process, opened again when lost."""
 
 import getpass
+import shlex
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
 import paramiko
 
@@ -202,8 +204,9 @@ def open_client(name: str, where: Place, login: Login, depth: int) -> list[param
             where.known_as,
             where.port,
             where.user or getpass.getuser(),
+            pkey=agent_key(where.keys) if where.only_keys else None,
             key_filename=list(where.keys) or None,  # type: ignore[arg-type]  # the stubs forget lists
-            allow_agent=where.agent or not where.keys,
+            allow_agent=not where.only_keys,
             look_for_keys=False,
             sock=sock,
             timeout=CONNECT_TIMEOUT,
@@ -220,6 +223,22 @@ def open_client(name: str, where: Place, login: Login, depth: int) -> list[param
     if transport is not None:
         transport.set_keepalive(KEEPALIVE)
     return [*before, client]
+
+
+def agent_key(files: Sequence[str]) -> paramiko.PKey | None:
+    """The first of these keys that an agent holds: one with a passphrase can only be used through it."""
+    wanted = {words[1] for words in map(public_key, files) if len(words) > 1}
+    with suppress(paramiko.SSHException, OSError):
+        return next((key for key in paramiko.Agent().get_keys() if key.get_base64() in wanted), None)
+    return None
+
+
+def public_key(file: str) -> list[str]:
+    """The words of the public key beside a private one; none where there is no such file."""
+    path = Path(file)
+    with suppress(OSError, UnicodeDecodeError):
+        return (path if path.suffix == ".pub" else path.with_name(f"{path.name}.pub")).read_text().split()
+    return []
 
 
 def require_known(keys: paramiko.HostKeys, name: str, known: str, where: Place) -> None:
@@ -258,7 +277,7 @@ def socket_to(
 ) -> "socket.socket | paramiko.ProxyCommand | paramiko.Channel":
     """A connected socket, directly or through what the configuration names; adds jump hosts to `before`."""
     if where.proxy_command:
-        return paramiko.ProxyCommand(where.proxy_command)
+        return paramiko.ProxyCommand(shlex.join(["/bin/sh", "-c", f"exec {where.proxy_command}"]))
     if where.proxy_jump:
         before += jump_host(where, login, depth)
         return tunnel(before[-1], where)

@@ -1,7 +1,11 @@
 """What the user's SSH configuration says about a host, as OpenSSH itself reads it."""
 
+import getpass
+import os
+import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +13,7 @@ from typing import Any
 from proctor.configs.errors import ConfigError
 
 LISTS = {"identityfile", "userknownhostsfile", "globalknownhostsfile", "certificatefile"}
+TOKEN = re.compile("%(.)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,8 @@ class Place:
     known_hosts: tuple[str, ...]
     proxy_command: str | None = None
     proxy_jump: str | None = None
-    agent: bool = True
+    only_keys: bool = False
+    """Whether an agent may only offer keys that `keys` name (IdentitiesOnly)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +52,33 @@ def place(login: Login) -> Place:
     explicit = (str(Path(login.key).expanduser()),) if login.key else ()
     if explicit and not Path(explicit[0]).is_file():
         raise ConfigError(f"execution.ssh_key_path: there is no file {login.key}")
-    hostname = one(found, "hostname", login.hostname)
+    hostname, port = one(found, "hostname", login.hostname), int(one(found, "port", "22"))
+    user = login.username or one(found, "user", "")
+    tokens = {"%": "%", "h": hostname, "n": login.hostname, "p": str(port), "r": user, **caller()}
+    tokens["k"] = one(found, "hostkeyalias", login.hostname)
+    command = real(one(found, "proxycommand", "none"))
+    hosts = [*found.get("userknownhostsfile", []), *found.get("globalknownhostsfile", [])]
     return Place(
         hostname=hostname,
-        port=int(one(found, "port", "22")),
-        user=login.username or one(found, "user", ""),
+        port=port,
+        user=user,
         known_as=one(found, "hostkeyalias", hostname),
-        keys=explicit or existing(found.get("identityfile", [])),
-        known_hosts=existing([*found.get("userknownhostsfile", []), *found.get("globalknownhostsfile", [])]),
-        proxy_command=real(one(found, "proxycommand", "none")),
+        keys=explicit or existing(found.get("identityfile", []), tokens),
+        known_hosts=existing(hosts, tokens),
+        proxy_command=expanded(command, tokens) if command else None,
         proxy_jump=real(one(found, "proxyjump", "none")),
-        agent=one(found, "identitiesonly", "no") != "yes" and not explicit,
+        only_keys=one(found, "identitiesonly", "no") == "yes",
     )
+
+
+def caller() -> dict[str, str]:
+    """The tokens of ssh_config(5) that tell who asks."""
+    return {"d": str(Path.home()), "u": getpass.getuser(), "i": str(os.getuid())}
+
+
+def expanded(text: str, tokens: Mapping[str, str]) -> str:
+    """A value with its tokens (`%h`) replaced, as OpenSSH does; one that it does not know stays."""
+    return TOKEN.sub(lambda found: tokens.get(found[1], found[0]), text)
 
 
 def options(host: str, config: str | None) -> dict[str, list[str]]:
@@ -112,7 +133,7 @@ def real(value: str) -> str | None:
     return None if value.lower() == "none" else value
 
 
-def existing(paths: list[str]) -> tuple[str, ...]:
+def existing(paths: list[str], tokens: Mapping[str, str]) -> tuple[str, ...]:
     """The files among these paths."""
-    found = (Path(path).expanduser() for path in paths)
+    found = (Path(expanded(path, tokens)).expanduser() for path in paths)
     return tuple(str(path) for path in found if path.is_file())

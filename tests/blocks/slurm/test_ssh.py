@@ -61,8 +61,51 @@ def test_jump_hosts_are_followed() -> None:
 
 
 def test_a_proxy_command_is_used(tmp_path: Path) -> None:
-    config = ssh_config(tmp_path, SSH_PORT, ProxyCommand=f"ssh -F {SSHD}/ssh_config -W 127.0.0.1:{SSH_PORT} cluster")
+    through = f"ssh -F {SSHD}/ssh_config -W %h:%p cluster 2>{tmp_path}/%n-%r-100%%"
+    connection = Connection(login(config=ssh_config(tmp_path, SSH_PORT, ProxyCommand=through)))
+    assert connection.run("echo yes").text == "yes\n"
+    assert (tmp_path / f"cluster-{USER}-100%").exists()
+    connection.close()
+
+
+@pytest.fixture
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A key that is of use only through the agent that holds it: its file has a passphrase nobody knows."""
+    key, sock = tmp_path / "agent_key", tmp_path / "agent"
+    for source in ("client_key", "client_key.pub"):
+        (tmp_path / source.replace("client", "agent")).write_bytes((SSHD / source).read_bytes())
+    key.chmod(0o600)
+    running = subprocess.Popen(["ssh-agent", "-D", "-a", sock], stdout=subprocess.DEVNULL)
+    try:
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(sock))
+        while not sock.exists():
+            time.sleep(0.02)
+        subprocess.run(["ssh-add", "-q", key], check=True, capture_output=True)
+        subprocess.run(["ssh-keygen", "-q", "-p", "-N", "unknown", "-f", key], check=True, capture_output=True)
+        yield key
+    finally:
+        running.terminate()
+        running.wait()
+
+
+@pytest.mark.parametrize("only", ["yes", "no"])
+def test_a_key_with_a_passphrase_is_used_through_the_agent(tmp_path: Path, agent: Path, only: str) -> None:
+    config = ssh_config(tmp_path, SSH_PORT, IdentityFile=str(agent), IdentitiesOnly=only)
     assert Connection(login(config=config)).run("echo yes").text == "yes\n"
+    assert Connection(login(config=config, key=str(agent))).run("echo yes").text == "yes\n"
+
+
+def test_with_identities_only_the_agent_offers_nothing_else(tmp_path: Path, agent: Path) -> None:
+    config = ssh_config(tmp_path, SSH_PORT, IdentityFile=str(SSHD / "wrong_key"), IdentitiesOnly="yes")
+    assert agent.exists()
+    with pytest.raises(RejectedError, match="refused"):
+        Connection(login(config=config)).run("true")
+
+
+def test_names_of_keys_may_hold_tokens(tmp_path: Path) -> None:
+    (tmp_path / f"key-{USER}-cluster").write_bytes((SSHD / "client_key").read_bytes())
+    config = ssh_config(tmp_path, SSH_PORT, IdentityFile=f"{tmp_path}/key-%r-%n")
+    assert place(login(config=config)).keys == (f"{tmp_path}/key-{USER}-cluster",)
 
 
 def test_includes_and_explicit_values_count(tmp_path: Path) -> None:
