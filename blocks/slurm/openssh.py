@@ -1,6 +1,8 @@
 """Commands through a control socket of OpenSSH that the user opened: for clusters that ask for a second factor."""
 
 import os
+import select
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +42,7 @@ class ControlSocket:
         return Answer(done.returncode, done.stdout, text)
 
     def stream(self, command: str, stdin: bytes = b"", *, silence: float | None = None) -> Iterator[bytes]:
-        """What a command prints, as it comes."""
+        """What a command prints, as it comes; `silence` seconds without anything are a lost connection."""
         self.require_master()
         self.commands += 1
         pipe = subprocess.PIPE
@@ -53,7 +55,7 @@ class ControlSocket:
             if silence is not None:
                 process.stdin.close()
             try:
-                while chunk := os.read(process.stdout.fileno(), 1 << 16):
+                while chunk := self.read(process.stdout.fileno(), silence):
                     yield chunk
                 if process.wait() != 0:
                     raise TransientError(
@@ -61,6 +63,12 @@ class ControlSocket:
                     )
             finally:
                 process.kill()
+
+    def read(self, pipe: int, silence: float | None) -> bytes:
+        """The next output; empty at the end. Raises TransientError after `silence` seconds without any."""
+        if not select.select([pipe], [], [], silence)[0]:
+            raise TransientError(f"{self.login.hostname}: no answer in time")
+        return os.read(pipe, 1 << 16)
 
     def argv(self, *command: str) -> list[str]:
         """An ssh command line that goes through the socket, or nowhere: its proxy command fails."""
@@ -75,11 +83,17 @@ class ControlSocket:
         argv[1:1] = ["-O", "check"]
         done = subprocess.run(argv, capture_output=True, timeout=20, check=False, stdin=subprocess.DEVNULL)
         if done.returncode:
-            user = f"{self.login.username}@" if self.login.username else ""
             raise RejectedError(
                 f"execution.ssh_control_path: nobody listens at {self.path}; open the connection again with: "
-                f"ssh -fNM -S '{self.path}' -o ControlPersist=yes {user}{self.login.hostname}"
+                + self.recovery()
             )
+
+    def recovery(self) -> str:
+        """The command that opens the socket again."""
+        config = ["-F", self.login.config] if self.login.config else []
+        user = f"{self.login.username}@" if self.login.username else ""
+        argv = ["ssh", *config, "-fNM", "-S", self.path, "-o", "ControlPersist=yes", f"{user}{self.login.hostname}"]
+        return shlex.join(argv)
 
     def close(self) -> None:
         """The socket belongs to the user."""

@@ -181,16 +181,38 @@ def test_a_cut_in_the_middle_is_not_an_answer(tmp_path: Path, proxy: WanProxy, w
         connection.run("cat", b"x" * 1_000_000)
 
 
-def test_a_control_socket_is_used_and_its_loss_told_with_the_command(tmp_path: Path) -> None:
-    path = str(tmp_path / "mux")
+@pytest.fixture
+def control(tmp_path: Path) -> Iterator[ControlSocket]:
+    """A control socket that the user opened, in a folder with a space."""
+    (tmp_path / "my sockets").mkdir()
+    path = str(tmp_path / "my sockets" / "mux")
     base = ["ssh", "-F", str(SSHD / "ssh_config"), "-S", path]
     subprocess.run([*base, "-fNM", "cluster"], check=True, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    control = ControlSocket(login(control_path=path))
-    try:
-        answer = control.run("cat; exit 4", b"through the socket")
-        assert (answer.code, answer.text) == (4, "through the socket")
-        assert b"".join(control.stream("printf a; sleep 0.1; printf b")) == b"ab"
-    finally:
-        subprocess.run([*base, "-O", "exit", "cluster"], check=True, capture_output=True)
-    with pytest.raises(RejectedError, match=f"ssh -fNM -S '{path}'"):
+    yield ControlSocket(login(control_path=path))
+    subprocess.run([*base, "-O", "exit", "cluster"], check=False, capture_output=True)
+
+
+def lose(control: ControlSocket) -> None:
+    """End the master connection."""
+    base = ["ssh", "-F", str(SSHD / "ssh_config"), "-S", control.path]
+    subprocess.run([*base, "-O", "exit", "cluster"], check=True, capture_output=True)
+
+
+def test_a_control_socket_is_used(control: ControlSocket) -> None:
+    answer = control.run("cat; exit 4", b"through the socket")
+    assert (answer.code, answer.text) == (4, "through the socket")
+    assert b"".join(control.stream("printf a; sleep 0.1; printf b")) == b"ab"
+
+
+def test_silence_on_a_control_socket_ends_in_time(control: ControlSocket) -> None:
+    with pytest.raises(TransientError, match="in time"):
+        list(control.stream("printf a; sleep 30", silence=0.5))
+
+
+def test_the_command_that_is_told_opens_a_lost_control_socket_again(control: ControlSocket) -> None:
+    lose(control)
+    with pytest.raises(RejectedError, match="open the connection again with: ") as told:
         control.run("true")
+    command = str(told.value).partition("again with: ")[2]
+    subprocess.run(command, shell=True, check=True, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert control.run("echo back").text == "back\n"
