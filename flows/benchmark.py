@@ -26,7 +26,7 @@ async def benchmark(evaluation: str, name: str, step: str, output_dir: str) -> S
         return Cancelled(message=f"{name} was cancelled")
     fetched = await end_of(fetch(evaluation, step, Path(output_dir), return_state=True))
     if not fetched.is_completed():
-        return Failed(message=f"{name} ran, but its results cannot be fetched: {fetched.message}")
+        return Failed(name=fetched.name, message=f"{name} ran, but its results cannot be fetched: {fetched.message}")
     parsed = await end_of(parse(evaluation, step, return_state=True))
     if not parsed.is_completed():
         return Failed(message=f"{name} ran, but has no scores: {parsed.message}")

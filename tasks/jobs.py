@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE, CacheKeyFnPolicy
@@ -13,7 +13,6 @@ from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 from prefect.states import Failed
 
-from proctor.blocks.backend import Backend
 from proctor.blocks.errors import (
     BackendError,
     BackendUnavailableError,
@@ -26,6 +25,8 @@ from proctor.blocks.job import JobHandle, JobSpec, JobState, StepStatus
 from proctor.tasks.attempts import intended
 from proctor.tasks.records import EvaluationRun, record_jobs
 from proctor.tasks.watch import Watcher
+
+T = TypeVar("T")
 
 LAST_LINES = 20
 """Log lines that a failed benchmark quotes."""
@@ -66,7 +67,8 @@ async def submit(run: EvaluationRun, jobs: list[JobSpec], backend: str, patience
     """
     hoped = [intended(job, backend) for job in jobs]
     await record_jobs(run, [handle for handle in hoped if handle not in run.handles])
-    answers = await _submit_patiently(Watcher.of(run.id).backend, jobs, patience)
+    there = Watcher.of(run.id).backend
+    answers = await _patiently(lambda: there.submit(jobs), patience, "nothing could be submitted")
     accepted = [answer for answer in answers.values() if isinstance(answer, JobHandle)]
     await record_jobs(run, [handle for handle in accepted if handle not in hoped])
     refused = {name: str(answer) for name, answer in answers.items() if isinstance(answer, BackendError)}
@@ -75,17 +77,16 @@ async def submit(run: EvaluationRun, jobs: list[JobSpec], backend: str, patience
     return [handle.to_json() for handle in accepted]
 
 
-async def _submit_patiently(
-    backend: Backend, jobs: Sequence[JobSpec], patience: float
-) -> dict[str, JobHandle | BackendError]:
+async def _patiently(call: Callable[[], T], patience: float, trouble: str) -> T:
+    """The answer of a backend that may be away for a while. Raises BackendUnavailableError when patience ends."""
     deadline, pause = time.monotonic() + patience, 1.0
     while True:
         try:
-            return await asyncio.to_thread(backend.submit, jobs)
+            return await asyncio.to_thread(call)
         except TransientError as error:
             if time.monotonic() + pause > deadline:
-                raise BackendUnavailableError(f"nothing could be submitted for {patience:g} s: {error}") from error
-            get_run_logger().warning("not submitted yet, trying again: %s", error)
+                raise BackendUnavailableError(f"{trouble} for {patience:g} s: {error}") from error
+            get_run_logger().warning("%s yet, trying again: %s", trouble, error)
         await asyncio.sleep(pause)
         pause = min(60.0, pause * 2)
 
@@ -139,13 +140,23 @@ async def _last_words(watcher: Watcher, step: str) -> str:
 
 
 @task(task_run_name="fetch {step}", cache_policy=NO_CACHE, persist_result=False)
-async def fetch(evaluation: str, step: str, output_dir: Path) -> Path:
-    """The output folder of an ended step, under the evaluation's folder on this machine."""
+async def fetch(evaluation: str, step: str, output_dir: Path) -> Path | State[Any]:
+    """The output folder of an ended step, under the evaluation's folder on this machine.
+
+    A backend that is away for longer than `execution.patience` is no failure of the benchmark: Unavailable.
+    """
     watcher = Watcher.of(evaluation)
     sight = watcher.sight_of(step)
     if sight is None:
         raise ResultError(f"{step}: no job has run it, so there is nothing to fetch")
-    return await asyncio.to_thread(watcher.backend.fetch, sight.handle, step, output_dir)
+    handle, patience = sight.handle, watcher.config.execution.patience
+    try:
+        return await _patiently(
+            lambda: watcher.backend.fetch(handle, step, output_dir), patience, "its results could not be fetched"
+        )
+    except BackendUnavailableError as error:
+        again = f"`proctor resume {handle.evaluation}` fetches them later"
+        return Failed(name=UNAVAILABLE, message=f"{error}; {again}")
 
 
 @task(task_run_name="release {evaluation}", cache_policy=NO_CACHE, persist_result=False)

@@ -1,13 +1,17 @@
 """Whole evaluations on the real cluster: results come home, kills double nothing, lost work runs again."""
 
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster import SSHD, USER, as_user, fake_harness
+from tests.cluster import SSH_PORT, SSHD, USER, as_user, fake_harness, ssh_config
 from tests.flows.stack import Run, Stack, wait_for
 from tests.flows.test_reattach import BOUNDARIES, killed_everywhere
+from tests.wan_proxy import WanProxy
 
 pytestmark = pytest.mark.live
 
@@ -104,6 +108,49 @@ def test_kill_the_engine_at_every_boundary(
     evaluations = {path.name.rpartition("-")[2] for path in shared.iterdir()}
     jobs = [name for name in names if name.startswith("proctor-") and name.split("-")[1] in evaluations]
     assert len(jobs) == len(set(jobs)) == len(BOUNDARIES)
+
+
+@pytest.fixture
+def proxy() -> Iterator[WanProxy]:
+    with WanProxy(SSH_PORT) as proxy:
+        yield proxy
+
+
+def test_a_network_that_breaks_while_results_come_home_is_no_failure(
+    stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str, proxy: WanProxy
+) -> None:
+    script = "(out / 'large').write_bytes(os.urandom(3_000_000)); (out.parent / 'go').exists() or time.sleep(4)"
+    settings = config(tmp_path, shared, package, endpoint, script, ssh_config=ssh_config(tmp_path, proxy.port))
+    run = stack.start("slurm", settings)
+    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1, 90)
+    proxy.cut_down = proxy.down + 1_000_000
+    wait_for(lambda: proxy.down >= (proxy.cut_down or 0), 90)
+    proxy.cut_down = None
+    assert run.until(seconds=120) == "Completed", run.message
+    for step in STEPS.values():
+        large = (run.folder / step / "large").read_bytes()
+        assert large == (remote_folder(shared, run) / step / "large").read_bytes()
+    assert len(submitted(run)) == 1
+
+
+def test_a_cluster_that_stays_away_leaves_results_to_be_resumed(
+    stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str, proxy: WanProxy
+) -> None:
+    settings = config(tmp_path, shared, package, endpoint, "time.sleep(3)", patience=8)
+    settings["execution"]["ssh_config"] = ssh_config(tmp_path, proxy.port)
+    run = stack.start("slurm", settings)
+    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1, 90)
+    proxy.refuse = True
+    proxy.cut()
+    assert run.until(seconds=90) == "Unavailable", run.message
+    assert "was left alone" in run.message or "resume" in run.message
+    proxy.refuse = False
+    command = [str(Path(sys.executable).parent / "proctor"), "resume", run.id, "--detach"]
+    done = subprocess.run(command, env=stack.env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert run.until("Completed", "Failed", seconds=120) == "Completed", run.message
+    assert len(submitted(run)) == 1
+    assert starts(remote_folder(shared, run)) == {"alpha": 1, "beta": 1}
 
 
 def test_cancelling_ends_the_job(stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str) -> None:
