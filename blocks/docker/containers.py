@@ -1,5 +1,6 @@
 """Creating, starting, listing and ending containers; every call that acts on the engine."""
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from proctor.blocks.docker.engine import facts
 from proctor.blocks.docker.parse import by_step
 from proctor.blocks.docker.request import IMAGE_LABEL, JOB_LABEL, STEP_LABEL, ContainerRequest
-from proctor.blocks.errors import RejectedError
+from proctor.blocks.errors import RejectedError, TransientError
 from proctor.blocks.job import Mount as MountRequest
 from proctor.blocks.job_files import SERVER
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 WORKERS = 8
 STOPPERS = 64
 """Containers that are stopped at the same time; each may use its whole grace."""
+ADOPT_SECONDS = 10.0
+"""How long a container may be under creation by somebody else."""
 SERVER_GRACE = 3
 """Seconds between TERM and KILL for a server."""
 Listing = dict[str, dict[str, Mapping[str, Any]]]
@@ -60,8 +63,24 @@ def create(client: "DockerClient", request: ContainerRequest, digest: str, varia
         return str(client.containers.create(request.image, **arguments).id)
     except APIError as error:
         if error.response is not None and error.response.status_code == 409:
-            return str(client.containers.get(request.name).id)
+            return adopt(client, request.name)
         raise
+
+
+def adopt(client: "DockerClient", name: str) -> str:
+    """The id of a container that somebody else creates now: the engine gives its name away before it can be found.
+
+    Raises TransientError when it stays away, which a creation that failed there leaves behind.
+    """
+    from docker.errors import NotFound  # noqa: PLC0415
+
+    deadline = time.monotonic() + ADOPT_SECONDS
+    while True:
+        with suppress(NotFound):
+            return str(client.containers.get(name).id)
+        if time.monotonic() > deadline:
+            raise TransientError(f"the Docker engine says that {name} is there, and does not find it")
+        time.sleep(0.05)
 
 
 def mount_type(mount: MountRequest) -> Literal["bind", "volume"]:
