@@ -114,8 +114,18 @@ def connect() -> PrefectApi:
 
 def ui_url(api_url: str, flow_run_id: str) -> str:
     """Where the UI shows a flow run."""
+    return f"{ui_root(api_url)}/runs/flow-run/{flow_run_id}"
+
+
+def artifact_url(api_url: str, key: str) -> str:
+    """Where the UI shows an artifact."""
+    return f"{ui_root(api_url)}/artifacts/key/{key}"
+
+
+def ui_root(api_url: str) -> str:
+    """Where the UI of a server begins."""
     parts = urlsplit(api_url)
     if parts.hostname == "api.prefect.cloud":
         path = parts.path.removeprefix("/api").replace("/accounts/", "/account/").replace("/workspaces/", "/workspace/")
-        return f"https://app.prefect.cloud{path}/runs/flow-run/{flow_run_id}"
-    return f"{api_url.removesuffix('/api')}/runs/flow-run/{flow_run_id}"
+        return f"https://app.prefect.cloud{path}"
+    return api_url.removesuffix("/api")

@@ -11,12 +11,15 @@ from proctor.cli.errors import CommandError
 from proctor.cli.evaluations import FlowRun
 from proctor.cli.words import age, moment
 from proctor.configs import records
+from proctor.configs.fields import seconds_of
+from proctor.tasks.sight import LONG, interval
 
 if TYPE_CHECKING:
     from proctor.tasks.results import EvaluationResult
 
 STALE = 60.0
-"""Seconds without a sign of a running benchmark after which its state is shown as UNKNOWN, with its age."""
+LOOKS = 3
+"""How many looks at a running benchmark must be missing, at least for STALE seconds, until its state is shown as UNKNOWN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,21 @@ class Progress:
     observed: datetime | None = None
     adrift: bool = False
     """Whether nobody follows it any more: the evaluation ended before it did."""
+    job: str = ""
+    per_minute: float | None = None
+    """Requests answered in a minute, lately."""
+    stale: float = STALE
+    """Seconds without a sign of it after which nobody knows how it is."""
+
+    @property
+    def server(self) -> bool:
+        """Whether it is no benchmark but the model server of a job."""
+        return self.step == records.SERVER_STEP
+
+    @property
+    def key(self) -> str:
+        """What tells it from all others of its evaluation: the same benchmark may be in it twice, and a server for each job."""
+        return f"{self.step} {self.job}" if self.server else self.step or self.benchmark
 
     @property
     def final(self) -> bool:
@@ -40,7 +58,7 @@ class Progress:
 
     def words(self, now: datetime) -> str:
         """The state for a person; one that nobody has confirmed for a while is UNKNOWN, with what was last known."""
-        silent = self.observed is not None and (now - self.observed).total_seconds() > STALE
+        silent = self.observed is not None and (now - self.observed).total_seconds() > self.stale
         if self.final or not (silent or self.adrift):
             return self.state
         return f"UNKNOWN ({self.state}{f' {age(self.observed, now)} ago' if self.observed else ''})"
@@ -57,6 +75,11 @@ def latest(api: PrefectApi, key: str) -> Any:
 
 def progress(api: PrefectApi, run: FlowRun) -> tuple[Progress, ...]:
     """One row a benchmark: from the evaluation's own table, or from its config before there is one."""
+    return tuple(row for row in table(api, run) if not row.server)
+
+
+def table(api: PrefectApi, run: FlowRun) -> tuple[Progress, ...]:
+    """The same, with a row for each model server before the benchmarks that it serves."""
     rows = latest(api, records.progress_key(run.id))
     if not rows:
         state = "CANCELLED" if run.type == "CANCELLED" else "PENDING"
@@ -76,8 +99,18 @@ def row_of(run: FlowRun, row: Mapping[str, Any]) -> Progress:
         since=moment(row.get("since")),
         observed=moment(row.get("observed")),
         adrift=run.type == "FAILED",
+        job=row.get("job") or "",
+        per_minute=row.get("per_minute"),
+        stale=stale(run),
     )
     return replace(seen, state="CANCELLED", message="") if run.type == "CANCELLED" and not seen.final else seen
+
+
+def stale(run: FlowRun) -> float:
+    """Seconds without a sign after which a state is no longer known, at the pace at which this backend is asked."""
+    named = ((run.parameters.get("config") or {}).get("execution") or {}).get("poll_interval")
+    pace = seconds_of(named) if named else interval(run.backend, LONG)
+    return max(STALE, LOOKS * pace)
 
 
 def results(api: PrefectApi, run: FlowRun) -> "EvaluationResult | None":

@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from proctor.cli.api import connect
-from proctor.cli.artifacts import Progress, now, progress
+from proctor.cli.artifacts import Progress, now, table
 from proctor.cli.evaluations import FlowRun, find, iso
 from proctor.cli.scores import show_end
 from proctor.cli.tables import show
-from proctor.cli.watch import HEAD, cells, follow
+from proctor.cli.watch import HEAD, RIGHT, cells, follow, links
 from proctor.cli.words import age, duration
 
 
@@ -28,12 +28,14 @@ def status(evaluation: str, *, watching: bool, as_json: bool) -> None:
         if not as_json:
             sys.exit(show_end(api, ended))
         run = ended
-    rows = progress(api, run)
+    rows = table(api, run)
     if as_json:
         click.echo(json.dumps(document(run, rows), indent=1))
         return
     click.echo(headline(run))
-    show(HEAD, [cells(row, now()) for row in rows], right=("time", "requests"))
+    show(HEAD, [cells(row, now()) for row in rows], right=RIGHT)
+    for name, where in links(api, run):
+        click.echo(f"{name.ljust(7)} {where}")
 
 
 def headline(run: FlowRun) -> str:
@@ -47,15 +49,25 @@ def document(run: FlowRun, rows: tuple[Progress, ...]) -> dict[str, Any]:
     """The same for programs."""
     benchmarks = [
         {
+            **state(row),
             "benchmark": row.benchmark,
             "step": row.step,
-            "state": row.words(now()).split(" ")[0],
-            "last_state": row.state,
-            "message": row.message,
             "requests": row.requests,
+            "requests_per_minute": row.per_minute,
             "since": iso(row.since),
-            "observed": iso(row.observed),
         }
         for row in rows
+        if not row.server
     ]
-    return {**run.document(), "progress": benchmarks}
+    servers = [{**state(row), "server": row.benchmark, "job": row.job} for row in rows if row.server]
+    return {**run.document(), "progress": benchmarks, "servers": servers}
+
+
+def state(row: Progress) -> dict[str, Any]:
+    """How a benchmark or a server is doing."""
+    return {
+        "state": row.words(now()).split(" ")[0],
+        "last_state": row.state,
+        "message": row.message,
+        "observed": iso(row.observed),
+    }

@@ -1,7 +1,7 @@
 """Watching an evaluation: live rows in a terminal, a line for each change elsewhere. Stopping to watch ends nothing."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from proctor.cli.api import PrefectApi, ServerAwayError, ui_url
-from proctor.cli.artifacts import Progress, progress
+from proctor.cli.api import PrefectApi, ServerAwayError, artifact_url, ui_url
+from proctor.cli.artifacts import Progress, table
 from proctor.cli.evaluations import FlowRun, read
 from proctor.cli.tables import grid
 from proctor.cli.words import age, duration
+from proctor.configs import records
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -24,7 +25,10 @@ LOOK_SECONDS = 1.0
 CRASH_PATIENCE = timedelta(seconds=120)
 """How long a crashed evaluation may take to come back by itself before it counts as ended."""
 
-HEAD = ("benchmark", "state", "time", "requests", "")
+HEAD = ("benchmark", "state", "time", "requests", "rate", "")
+RIGHT = ("time", "requests", "rate")
+COUNT_SECONDS = 60.0
+"""Between two lines that tell nothing but how many requests a benchmark has had answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ Show = Callable[[Sight], None]
 def look(api: PrefectApi, flow_run_id: str) -> Sight:
     """The evaluation now: two requests."""
     run = read(api, flow_run_id)
-    return Sight(run, progress(api, run))
+    return Sight(run, table(api, run))
 
 
 def over(run: FlowRun, now: datetime) -> bool:
@@ -76,7 +80,7 @@ def display(api: PrefectApi, mode: Mode) -> Iterator[Show]:
     with Live(refresh_per_second=4, transient=True) as screen:
 
         def show(sight: Sight) -> None:
-            screen.update(picture(sight, ui_url(api.address.url, sight.run.flow_run_id)))
+            screen.update(picture(sight, links(api, sight.run)))
 
         yield show
 
@@ -86,6 +90,8 @@ class Lines:
 
     def __init__(self) -> None:
         self.said: dict[str, str] = {}
+        self.counted: dict[str, tuple[int, float]] = {}
+        """The last number of requests of each benchmark that was told, and when."""
 
     def __call__(self, sight: Sight) -> None:
         """Print what is new."""
@@ -93,8 +99,19 @@ class Lines:
         self.say(run.id, f"{run.state}{f': {run.message}' if run.type == 'CRASHED' else ''}")
         for row in sight.rows:
             words = f"{row.words(now).split(' (')[0]}{f' ({row.message})' if row.message else ''}"
-            self.say(row.benchmark.rpartition(".")[2], words, row.benchmark)
-        self.say("server", sight.trouble)
+            self.say(row.key, words, row.benchmark)
+            self.count(row)
+        self.say("", sight.trouble, "Prefect")
+
+    def count(self, row: Progress) -> None:
+        """A line about the requests of a running benchmark, where there are more than at the last one a while ago."""
+        before, when = self.counted.get(row.key, (0, float("-inf")))
+        if row.state != "RUNNING" or not row.requests or row.requests == before:
+            return
+        if time.monotonic() - when >= COUNT_SECONDS:
+            self.counted[row.key] = row.requests, time.monotonic()
+            rate = f", {pace(row)}" if pace(row) else ""
+            click.echo(f"{datetime.now():%H:%M:%S} {row.benchmark} {row.requests} requests answered{rate}", err=True)
 
     def say(self, who: str, words: str, name: str = "") -> None:
         """One line, unless it was said before."""
@@ -103,22 +120,36 @@ class Lines:
         self.said[who] = words
 
 
-def picture(sight: Sight, url: str) -> "Group":
-    """The live table."""
+def picture(sight: Sight, places: Sequence[tuple[str, str]]) -> "Group":
+    """The live table, and below it where there is more to see."""
     from rich.console import Group  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     run, now = sight.run, datetime.now(UTC)
     head = Text(f"{run.name}  ·  {run.state}  ·  {duration(run.seconds)}", style="bold")
-    table = grid(HEAD, [cells(row, now) for row in sight.rows], ("time", "requests"))
-    return Group(head, table, Text(sight.trouble or url, style="red" if sight.trouble else "dim"))
+    rows = grid(HEAD, [cells(row, now) for row in sight.rows], RIGHT)
+    below = [Text(f"{name.ljust(7)} {where}", style="dim", overflow="fold") for name, where in places]
+    return Group(head, rows, *([Text(sight.trouble, style="red")] if sight.trouble else below))
 
 
 def cells(row: Progress, now: datetime) -> tuple[str, ...]:
     """One benchmark."""
     time_in_state = age(row.since, now) if row.state == "RUNNING" else ""
     requests = "" if row.requests is None else str(row.requests)
-    return row.benchmark, row.words(now), time_in_state, requests, row.message.split("\n", 1)[0]
+    return row.benchmark, row.words(now), time_in_state, requests, pace(row), row.message.split("\n", 1)[0]
+
+
+def pace(row: Progress) -> str:
+    """How fast a benchmark gets on."""
+    return "" if row.per_minute is None else f"{row.per_minute:g}/min"
+
+
+def links(api: PrefectApi, run: FlowRun) -> list[tuple[str, str]]:
+    """Where there is more about an evaluation: its folder, and its pages in the UI."""
+    url = api.address.url
+    plan = [("plan", artifact_url(url, records.plan_key(run.id)))] if run.folder else []
+    logs = [("logs", f"proctor logs {run.id}"), ("output", run.folder)] if run.folder else []
+    return [*logs, *plan, ("ui", ui_url(url, run.flow_run_id))]
 
 
 def follow(api: PrefectApi, run: FlowRun, mode: Mode) -> FlowRun:

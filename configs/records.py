@@ -56,6 +56,11 @@ def plan_key(evaluation: str) -> str:
     return f"plan-{evaluation}"
 
 
+def links_key(evaluation: str) -> str:
+    """Artifact (markdown): where its files and logs are, and where its scores went."""
+    return f"links-{evaluation}"
+
+
 def progress_key(evaluation: str) -> str:
     """Artifact (table), newest version counts: one row a benchmark, and one for each model server before those it serves.
 

@@ -8,6 +8,8 @@ from prefect.client.schemas.objects import State
 from proctor.blocks.errors import ExportError
 from proctor.configs import records
 from proctor.tasks.export import assemble, export_to
+from proctor.tasks.outgoing import Receipt
+from proctor.tasks.publish import publish_links
 from proctor.tasks.records import EvaluationRun
 from proctor.tasks.results import EvaluationResult
 from proctor.tasks.states import end_of
@@ -25,11 +27,15 @@ async def export_all(run: EvaluationRun, watcher: Watcher, outcomes: Sequence[Ou
         return str(assembled.message), ""
     result: EvaluationResult = await assembled.aresult()
     missing: list[str] = []
+    receipts: list[Receipt] = []
     # files of this machine first: they need nobody else
     for destination in sorted(dict.fromkeys(watcher.config.export.destinations), key=lambda each: each != "local"):
         exported = await end_of(export_to(run, destination, result, return_state=True))
         if not exported.is_completed():
             missing.append(f"{records.NOT_EXPORTED} {destination}: {reason(exported)}")
+        else:
+            receipts.append(await exported.aresult())
+    await publish_links(run, watcher, receipts)
     return "", "; ".join(missing)
 
 

@@ -1,8 +1,9 @@
 """The artifacts that tell the story of an evaluation while it runs: what is planned, and how far it is."""
 
 import asyncio
+import socket
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from uuid import UUID
 
@@ -11,6 +12,8 @@ from prefect.logging import get_run_logger
 
 from proctor.configs import records
 from proctor.tasks.cancellation import release_step
+from proctor.tasks.links import links_page
+from proctor.tasks.outgoing import Receipt
 from proctor.tasks.progress import Row, job_words, progress_rows
 from proctor.tasks.rates import Rates
 from proctor.tasks.records import EvaluationRun, update_table, write_artifact, write_table
@@ -29,6 +32,16 @@ async def publish_plan(run: EvaluationRun, watcher: Watcher) -> None:
     jobs = "\n".join(f"## {job.name}\n\n```\n{text}\n```\n" for job, text in zip(planned.jobs, rendered, strict=True))
     text = f"# {planned.model}\n\nResults: `{planned.folder}`\n\n{notes}\n{jobs}"
     await write_artifact(run, "markdown", records.plan_key(run.id), text)
+    await publish_links(run, watcher)
+
+
+async def publish_links(run: EvaluationRun, watcher: Watcher, receipts: Sequence[Receipt] = ()) -> None:
+    """Where its files and logs are and, once there are `receipts`, where its scores went. Whatever goes wrong is said only."""
+    try:
+        page = links_page(watcher.plan, socket.gethostname(), receipts)
+        await write_artifact(run, "markdown", records.links_key(run.id), page)
+    except Exception as error:  # noqa: BLE001 links are never worth an evaluation
+        get_run_logger().warning("there are no links to files: %s", error)
 
 
 async def publish_progress(run: EvaluationRun, watcher: Watcher, done: asyncio.Event) -> None:

@@ -91,6 +91,10 @@ PACE = {"lepton": (10.0, 60.0)}
 """Seconds between two looks, at least and at most, where a service asks for more patience than a cluster."""
 
 
+LONG = 86_400.0
+"""Seconds without a change after which jobs are asked about as seldom as ever."""
+
+
 def interval(backend: str, quiet: float) -> float:
     """Seconds until the next look, `quiet` seconds after the last change: short jobs are seen at once, long ones cheap."""
     low, high = (0.2, 2.0) if backend in LOCAL else PACE.get(backend, (5.0, 30.0))

@@ -38,6 +38,8 @@ def test_an_evaluation_runs_through(stack: Stack, tmp_path: Path) -> None:
     assert run.states() == {"mmath_en": "Completed", "mmath_zh": "Completed"}
     assert run.folder.parent == tmp_path
     assert "mmath" in run.artifact("plan")
+    assert f"](file://{run.folder}/mmath_en.0/harness.log)" in run.artifact("links")
+    assert f"- local: [{run.folder}/results.json](file://{run.folder}/results.json)" in run.artifact("links")
     results = json.loads((run.folder / "results.json").read_text())
     assert results == run.artifact("results")
     assert [(each["benchmark"], each["scores"][0]["value"]) for each in results["benchmarks"]] == [

@@ -1,0 +1,143 @@
+"""What a person sees who watches an evaluation: a picture in a terminal, a line for each change elsewhere."""
+
+import io
+import os
+import pty
+import subprocess
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rich.console import Console
+
+from proctor.cli.artifacts import STALE, Progress, row_of
+from proctor.cli.evaluations import FlowRun, flow_run
+from proctor.cli.status import document
+from proctor.cli.watch import Lines, Sight, picture
+from tests.cli.machine import PROCTOR, Machine
+
+SERVED = """
+defaults: [{{execution: simulated}}, {{deployment: generic}}, _self_]
+deployment: {{image: example/server, command: serve, port: 8000, served_model_name: tiny}}
+execution: {{output_dir: {output}, step_seconds: 4}}
+evaluation: {{tasks: [{{name: mmath_en}}, {{name: mmath_zh}}]}}
+"""
+
+
+def evaluation(**execution: object) -> FlowRun:
+    return flow_run(
+        {
+            "id": "0199aaaa-bbbb-7ccc-8ddd-eeee3f2a91bc",
+            "name": "tiny on slurm 3f2a91bc",
+            "state_type": "RUNNING",
+            "state_name": "Running",
+            "parameters": {"config": {"execution": execution}},
+        }
+    )
+
+
+ROWS = (
+    Progress("server vllm", step="server", job="j-1", state="RUNNING", message="answers"),
+    Progress("mmath.mmath_en", step="mmath_en.0", state="RUNNING", requests=120, per_minute=14),
+    Progress("mmath.mmath_en", step="mmath_en.1", state="PENDING", message="waits for its turn"),
+)
+
+
+def test_the_same_benchmark_twice_is_told_once_each(capfd: pytest.CaptureFixture[str]) -> None:
+    lines, sight = Lines(), Sight(evaluation(), ROWS)
+    for _ in range(3):
+        lines(sight)
+    lines(replace(sight, rows=(*ROWS[:2], replace(ROWS[2], state="RUNNING", message=""))))
+    said = [line.split(" ", 1)[1] for line in capfd.readouterr().err.splitlines()]
+    assert said == [
+        "3f2a91bc Running",
+        "server vllm RUNNING (answers)",
+        "mmath.mmath_en RUNNING",
+        "mmath.mmath_en 120 requests answered, 14/min",
+        "mmath.mmath_en PENDING (waits for its turn)",
+        "mmath.mmath_en RUNNING",
+    ]
+
+
+def test_the_picture_has_servers_requests_rates_and_links() -> None:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(picture(Sight(evaluation(), ROWS), [("plan", "http://ui/artifacts/key/plan-3f2a91bc")]))
+    shown = console.export_text()
+    assert "server vllm" in shown
+    assert "answers" in shown
+    assert "120  14/min" in shown
+    assert "http://ui/artifacts/key/plan-3f2a91bc" in shown
+
+
+def test_programs_get_servers_and_benchmarks_apart() -> None:
+    said = document(evaluation(), ROWS)
+    assert [each["step"] for each in said["progress"]] == ["mmath_en.0", "mmath_en.1"]
+    assert (said["progress"][0]["requests"], said["progress"][0]["requests_per_minute"]) == (120, 14)
+    assert said["servers"] == [
+        {
+            "state": "RUNNING",
+            "last_state": "RUNNING",
+            "message": "answers",
+            "observed": None,
+            "server": "server vllm",
+            "job": "j-1",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("execution", "silence", "known"),
+    [
+        ({"type": "local"}, STALE - 5, True),
+        ({"type": "local"}, STALE + 5, False),
+        ({"type": "lepton"}, 75, True),
+        ({"type": "lepton"}, 300, False),
+        ({"type": "local", "poll_interval": "00:02:00"}, 150, True),
+        ({"type": "local", "poll_interval": 120}, 400, False),
+    ],
+)
+def test_a_state_is_unknown_only_after_looks_that_were_missed(
+    execution: dict[str, object], silence: float, known: bool
+) -> None:
+    now = datetime.now(UTC)
+    seen = (now - timedelta(seconds=silence)).isoformat()
+    row = {"benchmark": "mmath.mmath_en", "step": "mmath_en.0", "state": "RUNNING", "observed": seen}
+    assert (row_of(evaluation(**execution), row).words(now) == "RUNNING") is known
+
+
+def in_a_terminal(machine: Machine, *arguments: str) -> tuple[int, str]:
+    """The exit code of a command in a terminal of 160 columns, and everything that it drew there."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        ["sh", "-c", 'stty cols 160 rows 40; exec "$0" "$@"', PROCTOR, *arguments],
+        env=machine.environment(TERM="xterm", COLUMNS="160"),
+        cwd=machine.work,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    drawn = b""
+    with suppress(OSError):  # its end
+        while data := os.read(ours, 65536):
+            drawn += data
+    os.close(ours)
+    return process.wait(60), drawn.decode(errors="replace")
+
+
+@pytest.mark.live
+def test_a_terminal_shows_the_evaluation_as_it_goes_on(machine: Machine) -> None:
+    done = machine.run("run", "--config", machine.config(SERVED), "--detach", LOGNAME="alice")
+    assert done.returncode == 0, done.stderr
+    name = done.stdout.strip()
+    code, drawn = in_a_terminal(machine, "status", name, "--watch")
+    assert code == 0, drawn
+    for words in ("server generic", "mmath.mmath_en", "RUNNING", "waits for its turn", f"/artifacts/key/plan-{name}"):
+        assert words in drawn
+    assert str(machine.work / "results") in drawn
+    assert "accuracy" in drawn, "the scores at the end"
+    after = machine.json("status", name)
+    assert [(each["server"], each["state"]) for each in after["servers"]] == [("server generic", "COMPLETED")]
+    assert "user      " in (facts := machine.run("info", name).stdout)
+    assert next(line.split()[-1] for line in facts.splitlines() if line.startswith("user ")) == "alice"
