@@ -43,8 +43,9 @@ async def assemble(run: EvaluationRun, outcomes: Sequence[Outcome]) -> Evaluatio
     now = await this_run(fresh=True)
     result = evaluation_result(watcher.config, watcher.plan, str(run.flow_run_id), now.started, found)
     result, change = await compare(now, result)
-    where = f"Files: {watcher.plan.folder}"
-    await publish_scores(run, result, f"{where}. {change}" if change else where)
+    remarks = [f"{each.benchmark}: {each.message}" for each in found if each.scores and each.message]
+    said = [f"Files: {watcher.plan.folder}", change, *remarks]
+    await publish_scores(run, result, ". ".join(filter(None, said)))
     return result
 
 

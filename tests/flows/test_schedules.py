@@ -58,6 +58,7 @@ def test_a_schedule_fires_and_keeps_the_config_that_it_read(stack: Stack, tmp_pa
         assert stack.get(f"/deployments/{deployment}")
         stack.delete(f"/deployments/{deployment}")
     assert first["auto_scheduled"] is True
+    assert run.labels["proctor.user"] == "schedule CronSchedule", "its slug, where it has one"
     assert run.folder.parent == tmp_path / "results"
     (scored,) = json.loads((run.folder / "results.json").read_text())["benchmarks"]
     assert (scored["benchmark"], scored["scores"][0]["value"]) == ("mmath.mmath_en", 0.75)

@@ -2,11 +2,15 @@
 
 import json
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
+from tests.fake_harness.fake_harness import Handler
 from tests.flows.stack import Stack, wait_for
 from tests.flows.test_evaluate import config
 from tests.flows.test_reattach import HARNESS
@@ -84,3 +88,44 @@ def test_a_stalled_benchmark(stack: Stack, endpoint: str, cache: str, tmp_path: 
         assert run.until() == "Failed"
         assert run.states() == {"alpha": "Cancelled", "beta": "Cancelled"}
         assert "fake.alpha was cancelled" in run.message
+
+
+@pytest.fixture
+def tired() -> Iterator[str]:
+    """A model endpoint that answers three requests and then keeps everybody waiting."""
+    left, never = iter(range(3)), Event()
+
+    class Tired(Handler):
+        def do_POST(self) -> None:
+            if next(left, None) is None:
+                never.wait(300)
+            super().do_POST()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Tired)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1/chat/completions"
+    never.set()
+    server.shutdown()
+
+
+def test_a_real_harness_whose_endpoint_hangs_is_stalled(stack: Stack, tired: str, tmp_path: Path) -> None:
+    """Counted through the caching interceptor of NeMo Evaluator itself, which every request of its harness passes."""
+    parameters = {"temperature": 0.0, "parallelism": 1, "request_timeout": 250}
+    content = {
+        "execution": {"type": "process", "output_dir": str(tmp_path), "stall_timeout": 4, "stall_action": "cancel"},
+        "target": {"api_endpoint": {"url": tired, "model_id": "fake-model"}},
+        "evaluation": {
+            "env_vars": {"OPENAI_API_KEY": "lit:unused"},
+            "nemo_evaluator_config": {"config": {"params": parameters}},
+            "tasks": [{"name": "primer_facts"}],
+        },
+    }
+    run = stack.start("process", content)
+
+    def row() -> dict[str, object]:
+        return dict(json.loads(run.artifact("progress") or "[{}]")[0])
+
+    wait_for(lambda: str(row().get("message")).startswith("stalled: no new request for "), 240)
+    assert row()["requests"] == 3
+    assert run.until(seconds=90) == "Failed"
+    assert run.states() == {"primer_facts": "Cancelled"}

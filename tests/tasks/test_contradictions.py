@@ -27,6 +27,10 @@ def said(**sections: Any) -> list[str]:
         ({"deployment": {**VLLM, "checkpoint_path": "/m"}}, "checkpoint_path /m is not used"),
         ({"execution": {"type": "process", "max_parallel": 4}}, "mode: sequential is not used"),
         ({"execution": {"type": "slurm", "gres": "gpu:8", "gpus_per_node": 8}}, "both count"),
+        (
+            {"execution": {"type": "lepton", "stall_timeout": 1800}, "target": {"api_endpoint": ENDPOINT}},
+            "stall_timeout is not used",
+        ),
     ],
 )
 def test_each_is_told(sections: dict[str, Any], words: str) -> None:
@@ -36,4 +40,6 @@ def test_each_is_told(sections: dict[str, Any], words: str) -> None:
 
 def test_a_plain_config_has_none() -> None:
     assert said(target={"api_endpoint": ENDPOINT}) == []
+    mounted = {"type": "lepton", "stall_timeout": 1800, "results": {"via": "mount", "volume": "node-nfs:shared"}}
+    assert said(execution=mounted, target={"api_endpoint": ENDPOINT}) == []
     assert said(deployment=VLLM, target={"api_endpoint": {"model_id": "asked"}}) == []
