@@ -160,8 +160,12 @@ class Stack:
 
     def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
         """One answer; again while SQLite is busy with another run, as Prefect's own client does."""
+        return self.ask("POST", path, body)
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
+        """The same by any method."""
         for _ in range(50):
-            answer = httpx.post(f"{self.api}{path}", json=body, timeout=30)
+            answer = httpx.request(method, f"{self.api}{path}", json=body, timeout=30)
             if answer.status_code != 503:
                 break
             time.sleep(0.2)
@@ -169,7 +173,7 @@ class Stack:
 
     def delete(self, path: str) -> None:
         """Take something out of the server."""
-        httpx.delete(f"{self.api}{path}", timeout=30).raise_for_status()
+        self.ask("DELETE", path).raise_for_status()
 
     def create(self, deployment: str, config: dict[str, Any], due: datetime | None = None) -> httpx.Response:
         """The answer to a request for a run of `evaluate`, now or then."""

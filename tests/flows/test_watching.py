@@ -24,7 +24,7 @@ def test_the_change_against_the_previous_comparable_run(stack: Stack, tmp_path: 
         content = config(tmp_path, "mmath_en", score=score, step_seconds=0.1)
         content["target"]["api_endpoint"]["model_id"] = name
         evaluation = stack.start("simulated", content)
-        assert evaluation.until() == "Completed", evaluation.message
+        assert evaluation.until(seconds=180) == "Completed", evaluation.message
         time.sleep(0.1)
         (row,) = json.loads(evaluation.artifact("scores"))
         return [row["value"], row["change"], evaluation]
@@ -43,9 +43,9 @@ def test_a_nightly_run_is_compared_with_last_night_though_it_was_created_before(
     tonight = stack.start("simulated", content, due)
     content["execution"] |= {"score": 0.5, "fail": ["mmath_zh"]}
     last_night = stack.start("simulated", content)
-    assert last_night.until("Failed") == "Failed"
+    assert last_night.until("Failed", seconds=180) == "Failed"
     tonight.hurry()
-    assert tonight.until() == "Completed", tonight.message
+    assert tonight.until(seconds=180) == "Completed", tonight.message
     assert [row["change"] for row in json.loads(tonight.artifact("scores"))] == [pytest.approx(0.25), None]
     assert tonight.artifact("results")["compared_with"] == last_night.id
     assert tonight.folder.name == f"{due:%Y%m%d_%H%M%S}-{tonight.id}"
@@ -60,9 +60,9 @@ def test_a_deleted_progress_table_is_made_again(stack: Stack, tmp_path: Path) ->
         found = stack.filter("/artifacts/latest/filter", artifacts={"key": {"any_": [f"progress-{run.id}"]}})
         return str(found[0]["latest_id"]) if found else ""
 
-    first = wait_for(table, 60)
+    first = wait_for(table, 120)
     stack.delete(f"/artifacts/{first}")
-    second = wait_for(lambda: (now := table()) != first and now, 60)
+    second = wait_for(lambda: (now := table()) != first and now, 90)
     assert second
     run.cancel()
     run.until("Cancelled")
