@@ -20,12 +20,23 @@ evaluation:
 """
 
 
-def cpu_seconds(*arguments: str) -> float:
-    """The least CPU time (user and system) of several runs of a command; it must succeed."""
+REFUSED = {
+    "an unknown key": f"{CONFIG}    - name: mmath_en\nexeuction: {{}}\n",
+    "an unknown benchmark": f"{CONFIG}    - name: mmath_em\n",
+    "a circle": f"{CONFIG}    - name: mmath_en\nname: ${{target.api_endpoint.model_id}}${{name}}\n",
+    "bad YAML": f"{CONFIG}    - name: [\n",
+}
+"""Mistakes that are found at different depths: by the reader, the schema, the interpolation and the catalog."""
+
+
+def cpu_seconds(*arguments: str, code: int = 0) -> float:
+    """The least CPU time (user and system) of several runs of a command; it must end with this code."""
     times = []
     for _ in range(REPEATS):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(arguments, check=True, capture_output=True, env={**os.environ, "COLUMNS": "200"})
+        done = subprocess.run(arguments, check=False, capture_output=True, env={**os.environ, "COLUMNS": "200"})
+        if done.returncode != code:
+            raise RuntimeError(f"{arguments} ended with {done.returncode}: {done.stderr.decode()}")
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     return min(times)
@@ -40,6 +51,12 @@ def dry_run_seconds(folder: Path, count: int) -> float:
     return cpu_seconds(PROCTOR, "run", "--config-dir", str(folder), "--config-name", config.stem, "--dry-run")
 
 
+def refused_seconds(folder: Path, text: str) -> float:
+    """CPU time of `run` with a config that it refuses."""
+    (folder / "refused.yaml").write_text(text)
+    return cpu_seconds(PROCTOR, "run", "--config", str(folder / "refused.yaml"), code=2)
+
+
 def pick_names(listing: str) -> list[str]:
     """Full names of the benchmarks with an image, from `ls tasks --json`."""
     return [row["name"] for row in json.loads(listing) if row["container"]]
@@ -49,6 +66,7 @@ def measure() -> list[Row]:
     """The rows of this table."""
     with tempfile.TemporaryDirectory() as folder:
         one, fifty = dry_run_seconds(Path(folder), 1), dry_run_seconds(Path(folder), 50)
+        refused = {what: refused_seconds(Path(folder), text) for what, text in REFUSED.items()}
     return [
         Row("python -c pass", cpu_seconds(sys.executable, "-c", "pass"), None, "CPU s"),
         Row("proctor --help", cpu_seconds(PROCTOR, "--help"), 0.15, "CPU s"),
@@ -56,4 +74,5 @@ def measure() -> list[Row]:
         Row("proctor run --dry-run, 1 benchmark", one, 0.6, "CPU s"),
         Row("proctor run --dry-run, 50 benchmarks", fifty, 0.6, "CPU s"),
         Row("each further benchmark", (fifty - one) / 49 * 1000, 5.0, "CPU ms"),
+        *(Row(f"proctor run refuses {what}", seconds, 0.6, "CPU s") for what, seconds in refused.items()),
     ]

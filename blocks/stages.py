@@ -9,6 +9,7 @@ import json
 import shlex
 from dataclasses import dataclass
 from importlib.resources import files
+from math import ceil
 
 from proctor.blocks.job import JobSpec, Server, Step
 
@@ -58,9 +59,9 @@ def step_wrapper(job: JobSpec, step: Step, paths: StepPaths, ready_timeout: floa
         "ALL": paths.job,
         "ORDER": paths.order,
         "MAX": str(job.max_parallel),
-        "TIMEOUT": str(int(step.timeout)) if step.timeout else "",
+        "TIMEOUT": str(ceil(step.timeout)) if step.timeout else "",
         "GRACE": str(GRACE_SECONDS),
-        "READY_TIMEOUT": str(int(job.server.ready_timeout if job.server else ready_timeout)),
+        "READY_TIMEOUT": str(ceil(job.server.ready_timeout if job.server else ready_timeout)),
         "COMMAND": harness_command(step, paths.run_config),
         "POST": step.post_cmd,
         "COUNT": COUNT_SECONDS if counted else "",

@@ -18,6 +18,7 @@ from proctor.tasks.plan import Plan, plan
 
 if TYPE_CHECKING:
     from proctor.blocks.job import Step
+    from proctor.tasks.endpoint import Endpoint
 
 SAMPLE_ID = "00000000"
 """Stands for the id of an evaluation that is not started."""
@@ -80,14 +81,13 @@ def check_endpoints(config: EvaluationConfig, planned: Plan) -> Iterator[Finding
     """One real request for each kind that the benchmarks need, with the key that they will use."""
     from proctor.blocks.endpoint_check import check_endpoint  # noqa: PLC0415 (httpx)
 
-    name = config.target.api_endpoint.api_key_name
-    asked: set[tuple[str, str]] = set()
+    asked: set[Endpoint] = set()
     for step in (step for job in planned.jobs for step in job.steps):
-        kind = planned.benchmark(step.name).endpoint_type
-        if (step.endpoint_url, kind) in asked or elsewhere(config, step):
+        each = planned.endpoint(step.name)
+        if each in asked or elsewhere(config, step):
             continue
-        asked.add((step.endpoint_url, kind))
-        yield check_endpoint(step.endpoint_url, planned.model, kind, os.environ.get(name) if name else None)
+        asked.add(each)
+        yield check_endpoint(each.url, each.model, each.type, os.environ.get(each.key) if each.key else None)
 
 
 def elsewhere(config: EvaluationConfig, step: "Step") -> bool:

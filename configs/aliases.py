@@ -40,7 +40,9 @@ def as_nested(value: Any) -> Any:
         *above, last = str(key).split(".")
         holder = result
         for name in above:
-            holder = holder.setdefault(name, {})
+            holder = section(holder, name)
+            if not isinstance(holder, dict):
+                raise ConfigError(f"overrides: {key}: {name} has a value already, so nothing can stand below it")
         holder[last] = each
     return result
 
@@ -232,8 +234,10 @@ def take(tree: Any, path: KeyPath) -> Any:
 
 def put(tree: Any, path: KeyPath, value: Any, alias: KeyPath) -> None:
     """Set the value at a path; mappings merge, and a different value there is a contradiction."""
-    for name in path[:-1]:
-        tree = below(tree, name) if isinstance(tree, list) else tree.setdefault(name, {})
+    for depth, name in enumerate(path[:-1], 1):
+        tree = section(tree, name)
+        if tree is None or (isinstance(tree, list) and not isinstance(path[depth], int)):
+            raise ConfigError(f"{dotted(path[:depth])}: it must be a section of keys; {dotted(alias)} belongs into it")
     present = tree.get(path[-1])
     if isinstance(present, dict) and isinstance(value, dict):
         for key, each in value.items():
@@ -242,3 +246,11 @@ def put(tree: Any, path: KeyPath, value: Any, alias: KeyPath) -> None:
         raise ConfigError(f"{dotted(alias)} and {dotted(path)} are the same setting and differ; keep one of them")
     else:
         tree[path[-1]] = value
+
+
+def section(tree: Any, name: str | int) -> Any:
+    """The mapping or list under a key, made where there is none; None where something else stands there."""
+    found = below(tree, name)
+    if found is None and isinstance(tree, dict):
+        found = tree[name] = {}
+    return found if isinstance(found, dict | list) else None

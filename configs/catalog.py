@@ -13,7 +13,8 @@ from proctor.configs.errors import ConfigError
 HERE = Path(__file__).parent
 MAPPING = HERE / "mapping.toml"
 ENDPOINT_TYPES = ("chat", "completions", "embedding", "vlm")
-KNOWN_KEYS = {"container", "digest", "arch", "packages", "logprobs", *ENDPOINT_TYPES}
+TEXTS = ("container", "digest", "arch")
+KNOWN_KEYS = {*TEXTS, "packages", "logprobs", *ENDPOINT_TYPES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,8 @@ def read_mapping(path: Path) -> dict[str, dict[str, Any]]:
         tables: dict[str, dict[str, Any]] = tomllib.loads(path.read_text())
     except OSError as error:
         raise ConfigError(f"evaluation.mapping: cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"evaluation.mapping: {path} is not text in UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"evaluation.mapping: {path} is not valid TOML: {error}") from error
     for harness, table in tables.items():
@@ -127,7 +130,18 @@ def read_mapping(path: Path) -> dict[str, dict[str, Any]]:
             near = difflib.get_close_matches(unknown[0], KNOWN_KEYS, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; it may hold {', '.join(sorted(KNOWN_KEYS))}"
             raise ConfigError(f"{path}: [{harness}] does not know {unknown[0]!r}{hint}")
+        for key, value in table.items():
+            if not fits(key, value):
+                wanted = "text" if key in TEXTS else "a list of texts"
+                raise ConfigError(f"{path}: [{harness}] {key}: it must be {wanted}")
     return tables
+
+
+def fits(key: str, value: Any) -> bool:
+    """Whether a value is of the kind that its key has."""
+    if key in TEXTS:
+        return isinstance(value, str)
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def harness_entries(harness: str, table: Mapping[str, Any]) -> list[Entry]:

@@ -5,17 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from proctor.configs.aliases import apply_aliases
+from proctor.configs.aliases import apply_aliases, at
 from proctor.configs.catalog import load_catalog
 from proctor.configs.compose import compose, is_group
 from proctor.configs.errors import ConfigError
+from proctor.configs.harness_config import check_harness_configs, documents
 from proctor.configs.interpolation import Unresolved, first_missing, resolve_interpolations
-from proctor.configs.mistakes import Mistake, check_run_keys, validated
+from proctor.configs.mistakes import Mistake, validated
 from proctor.configs.overrides import Override, apply, keep_tasks, parse_override
 from proctor.configs.schema import EvaluationConfig
 from proctor.configs.source import KeyPath, Source, dotted, find_config
+from proctor.configs.urls import NO_URL, is_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,26 +125,31 @@ def checked(tree: dict[str, Any], origins: Origins) -> EvaluationConfig:
         )
     tree["base_dir"] = tree.get("base_dir") or str(Path.cwd())
     config = validated(tree)
-    check_endpoint(config, os.environ)
-    check_run_keys(config.evaluation.nemo_evaluator_config, ("evaluation", "nemo_evaluator_config"))
+    check_harness_configs(config)
+    check_url(config)
+    check_keys(config, os.environ)
     check_benchmarks(config)
-    for index, task in enumerate(config.evaluation.tasks):
-        check_run_keys(task.nemo_evaluator_config, ("evaluation", "tasks", index, "nemo_evaluator_config"))
     return config
 
 
-def check_endpoint(config: EvaluationConfig, environment: Mapping[str, str]) -> None:
-    """Raise Mistake for a URL that is none, and for an API key whose variable is not set."""
-    endpoint, place = config.target.api_endpoint, ("target", "api_endpoint")
-    parts = urlsplit(endpoint.url or "http://host")
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        key = (*place, "url")
-        raise Mistake(key, f"{dotted(key)}: {endpoint.url!r} is no URL; write http://HOST:PORT/v1/chat/completions")
-    name = endpoint.api_key_name
+def check_url(config: EvaluationConfig) -> None:
+    """Raise Mistake for a URL that is none."""
+    url, key = config.target.api_endpoint.url, ("target", "api_endpoint", "url")
+    if url is not None and not is_url(url):
+        raise Mistake(key, f"{dotted(key)}: {url!r} {NO_URL}")
+
+
+def check_keys(config: EvaluationConfig, environment: Mapping[str, str]) -> None:
+    """Raise Mistake for an API key whose variable is neither set nor declared."""
     declared = [config.env_vars, config.execution.env_vars, config.evaluation.env_vars]
-    if name and not any(name in section for section in declared) and name not in environment:
-        key = (*place, "api_key_name")
-        raise Mistake(key, f"{dotted(key)}: the environment variable {name} is not set; export it before you run")
+    declared += [task.env_vars for task in config.evaluation.tasks]
+    target = ("target", "api_endpoint")
+    named: list[tuple[KeyPath, Any]] = [(target, config.target.api_endpoint.api_key_name)]
+    named += [((*place, *target), at(document, (*target, "api_key_name"))) for place, document in documents(config)]
+    for place, name in named:
+        if name and not any(name in section for section in declared) and name not in environment:
+            key = (*place, "api_key_name")
+            raise Mistake(key, f"{dotted(key)}: the environment variable {name} is not set; export it before you run")
 
 
 def check_benchmarks(config: EvaluationConfig) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from proctor.configs.aliases import at
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import BUILTIN_EXECUTIONS, custom_executions
 from proctor.configs.schema import EvaluationConfig
@@ -129,24 +128,3 @@ def shown(value: Any, path: KeyPath) -> str:
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
     return f"{value!r:.80}"
-
-
-RUN_KEYS = {
-    ("config",): ("type", "output_dir", "params", "supported_endpoint_types", "required_capabilities"),
-    ("config", "params"): (
-        *("limit_samples", "max_new_tokens", "max_retries", "parallelism", "task", "temperature"),
-        *("request_timeout", "top_p", "extra"),
-    ),
-}
-"""Keys of the run config that a harness of nemo-evaluator 0.2 accepts; it refuses others after it was started."""
-
-
-def check_run_keys(document: Mapping[str, Any], place: KeyPath) -> None:
-    """Raise Mistake for a key of `nemo_evaluator_config` that looks like a misspelt one."""
-    for section, known in RUN_KEYS.items():
-        there = at(document, section)
-        for key in there if isinstance(there, dict) else ():
-            near = get_close_matches(str(key), known, n=1, cutoff=0.8)
-            if key not in known and near:
-                path = (*place, *section, key)
-                raise Mistake(path, f"{dotted(path)}: unknown key; did you mean {near[0]!r}?")

@@ -12,7 +12,6 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from proctor.blocks.job import Step
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.attempts import attempt_of
 from proctor.tasks.environment import without_containers
@@ -58,11 +57,6 @@ class Measured:
         """What the step left, on this machine."""
         return Path(self.plan.folder) / self.step
 
-    @property
-    def planned(self) -> Step:
-        """The step as it was planned."""
-        return next(step for job in self.plan.jobs for step in job.steps if step.name == self.step)
-
 
 def isolation(config: EvaluationConfig) -> Isolation:
     """What kept a benchmark apart from the machine it ran on."""
@@ -74,6 +68,7 @@ def isolation(config: EvaluationConfig) -> Isolation:
 def provenance(measured: Measured) -> Provenance:
     """What the scores of this step depend on."""
     benchmark, folder = measured.plan.benchmark(measured.step), measured.folder
+    asked = measured.plan.endpoint(measured.step)
     kind = isolation(measured.config)
     digests = measured.sight.status.image_digests if measured.sight else {}
     return Provenance(
@@ -81,10 +76,10 @@ def provenance(measured: Measured) -> Provenance:
         image=benchmark.image if kind == "container" else None,
         image_digest=digests.get(measured.step),
         packages=read_packages(folder),
-        model=measured.plan.model,
+        model=asked.model,
         models_served=read_models_served(folder),
-        endpoint=measured.planned.endpoint_url,
-        endpoint_type=benchmark.endpoint_type,
+        endpoint=asked.url,
+        endpoint_type=asked.type,
         params=read_params(folder),
         config_hash=measured.plan.config_hash,
         proctor_version=version("proctor"),

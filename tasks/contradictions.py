@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from proctor.configs.deployment_schema import CheckpointDeployment, NoDeployment
 from proctor.configs.execution_schema import LeptonExecution, SlurmExecution
 from proctor.configs.schema import EvaluationConfig
-from proctor.tasks.harness import served_model
+from proctor.tasks.endpoint import served_model
 
 
 def contradictions(config: EvaluationConfig) -> Iterator[str]:

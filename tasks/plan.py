@@ -12,12 +12,14 @@ from proctor.blocks.job import Container, EnvVar, JobSpec, Mount, Server, Step
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import SlurmExecution
 from proctor.configs.fields import seconds_of
+from proctor.configs.harness_config import check_harness_configs
 from proctor.configs.lepton_endpoint import ENDPOINT_TOKEN
 from proctor.configs.records import evaluation_tag
 from proctor.configs.schema import EvaluationConfig
-from proctor.tasks.contradictions import contradictions
+from proctor.tasks.endpoint import Endpoint, endpoint, served_model
 from proctor.tasks.environment import absolute, declared_mounts, env_vars, local, mounts, without_containers
-from proctor.tasks.harness import api_key_name, endpoint_url, run_config, served_model
+from proctor.tasks.harness import run_config
+from proctor.tasks.notes import notes
 from proctor.tasks.resolve import Benchmark, resolve
 from proctor.tasks.servers import server
 
@@ -44,6 +46,8 @@ class Plan:
     benchmarks: tuple[Benchmark, ...]
     steps: tuple[str, ...]
     """The step of each benchmark, in the same order."""
+    endpoints: tuple[Endpoint, ...]
+    """What each benchmark asks, in the same order."""
     jobs: tuple[JobSpec, ...]
     notes: tuple[str, ...]
     """What was derived rather than written, for a person."""
@@ -52,17 +56,24 @@ class Plan:
         """The benchmark that a step runs."""
         return self.benchmarks[self.steps.index(step)]
 
+    def endpoint(self, step: str) -> Endpoint:
+        """The endpoint that a step asks."""
+        return self.endpoints[self.steps.index(step)]
+
 
 def plan(config: EvaluationConfig, evaluation: str, due: datetime) -> Plan:
     """The plan of an evaluation; the same arguments give an equal plan. Raises ConfigError."""
+    check_harness_configs(config)
     benchmarks = resolve(config)
     require_trust(config)
     names = tuple(step_name(benchmark, index) for index, benchmark in enumerate(benchmarks))
     output_dir = evaluation_folder(config, evaluation, due)
     digest = config_hash(config)
     ours = server(config)
+    asked = tuple(endpoint(config, benchmark) for benchmark in benchmarks)
     steps = tuple(
-        step(config, benchmark, name, f"{output_dir}/{name}") for benchmark, name in zip(benchmarks, names, strict=True)
+        step(config, benchmark, each, name, f"{output_dir}/{name}")
+        for benchmark, each, name in zip(benchmarks, asked, names, strict=True)
     )
     return Plan(
         evaluation=evaluation,
@@ -72,8 +83,9 @@ def plan(config: EvaluationConfig, evaluation: str, due: datetime) -> Plan:
         config_hash=digest,
         benchmarks=benchmarks,
         steps=names,
+        endpoints=asked,
         jobs=jobs(config, evaluation, output_dir, steps, ours),
-        notes=notes(config, benchmarks),
+        notes=notes(config, benchmarks, asked),
     )
 
 
@@ -110,25 +122,24 @@ def shares(steps: tuple[Step, ...], parts: int) -> list[tuple[Step, ...]]:
     return [steps[part::parts] for part in range(min(parts, len(steps)))]
 
 
-def step(config: EvaluationConfig, benchmark: Benchmark, name: str, folder: str) -> Step:
+def step(config: EvaluationConfig, benchmark: Benchmark, asked: Endpoint, name: str, folder: str) -> Step:
     """The step of one benchmark; `folder` is its output folder on the machine."""
-    url = endpoint_url(config, benchmark)
     own, shared = benchmark.config, config.evaluation
     limit = own.timeout if own.timeout is not None else config.execution.benchmark_timeout
     return Step(
         name=name,
         benchmark=benchmark.name,
-        container=container(config, benchmark),
-        run_config=run_config(config, benchmark, folder if without_containers(config) else CONTAINER_RESULTS, url),
-        endpoint_url=url,
+        container=container(config, benchmark, asked.key),
+        run_config=run_config(config, benchmark, folder if without_containers(config) else CONTAINER_RESULTS, asked),
+        endpoint_url=asked.url,
         timeout=float(seconds_of(limit)) if limit is not None else None,
         pre_cmd=own.pre_cmd or shared.pre_cmd,
         post_cmd=own.post_cmd or shared.post_cmd,
     )
 
 
-def container(config: EvaluationConfig, benchmark: Benchmark) -> Container:
-    """The software environment of a benchmark, with its data and its variables."""
+def container(config: EvaluationConfig, benchmark: Benchmark, key: str | None) -> Container:
+    """The software environment of a benchmark, with its data and its variables; `key` is that of its endpoint."""
     if without_containers(config) and not benchmark.packages:
         raise ConfigError(
             f"evaluation.tasks: {benchmark.name} is known only as a container, which {nowhere(config)} cannot run; "
@@ -142,7 +153,7 @@ def container(config: EvaluationConfig, benchmark: Benchmark) -> Container:
         raise ConfigError(
             f"evaluation.tasks: {benchmark.name} has no container; name one as `container:` or choose execution: process"
         )
-    own, key = benchmark.config, api_key_name(config)
+    own = benchmark.config
     if key == ENDPOINT_TOKEN:
         key = None  # the backend knows its value
     declared = env_vars(
@@ -234,20 +245,3 @@ def config_hash(config: EvaluationConfig) -> str:
 def fingerprint(*texts: str) -> str:
     """SHA-256 of these texts, in hex."""
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
-
-
-def notes(config: EvaluationConfig, benchmarks: tuple[Benchmark, ...]) -> tuple[str, ...]:
-    """What a user might not expect: a derived route, an ignored URL, a benchmark that needs a capability."""
-    url, found = config.target.api_endpoint.url, list(contradictions(config))
-    for benchmark in benchmarks:
-        asked = endpoint_url(config, benchmark)
-        if url and config.deployment.type == "none" and asked != url:
-            found.append(f"{benchmark.name} asks {asked}, because it needs a {benchmark.endpoint_type} route")
-        found += [f"{benchmark.name} needs an endpoint with {need}" for need in benchmark.required_capabilities]
-        if not benchmark.listed:
-            found.append(
-                f"{benchmark.name} is not listed in mapping.toml; it runs because evaluation.trust_unlisted is set"
-            )
-        elif benchmark.image and "@sha256:" not in benchmark.image and config.execution.type != "process":
-            found.append(f"{benchmark.name} runs {benchmark.image} by tag: no digest is known, so it may change")
-    return tuple(found)

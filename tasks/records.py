@@ -16,8 +16,10 @@ from proctor.blocks.job import JobHandle
 from proctor.configs import records
 from proctor.configs.errors import ConfigError
 from proctor.configs.host_env import user
+from proctor.configs.lepton_endpoint import endpoint_in
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.api import api
+from proctor.tasks.endpoint import served_model
 from proctor.tasks.engine_lock import engine_name
 from proctor.tasks.plan import FOLDER_TIME
 from proctor.tasks.progress import Row
@@ -119,8 +121,11 @@ def benchmark_names(config: EvaluationConfig) -> list[str]:
 
 def model_name(config: EvaluationConfig) -> str:
     """What the measured model is called in lists."""
-    served: str | None = getattr(config.deployment, "served_model_name", None)
-    return config.target.api_endpoint.model_id or served or "model"
+    try:
+        name = served_model(config)
+    except ConfigError:
+        return "model"
+    return endpoint_in(name).partition("#")[0] or name
 
 
 async def record_jobs(run: EvaluationRun, handles: Iterable[JobHandle]) -> None:

@@ -15,8 +15,8 @@ from proctor.configs.deployment_schema import (
 )
 from proctor.configs.errors import ConfigError
 from proctor.configs.schema import EvaluationConfig
+from proctor.tasks.endpoint import served_model
 from proctor.tasks.environment import absolute, declared_mounts, env_vars, mounts, without_containers
-from proctor.tasks.harness import served_model
 
 HUB_MODEL = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 """OWNER/MODEL, as the Hugging Face hub names models; no path of a machine."""

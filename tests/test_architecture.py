@@ -32,7 +32,7 @@ PURE = (
     "blocks/**/parse.py",
     "blocks/stages.py",
 )
-PURE_TASKS = ("contradictions", "resolve", "harness", "servers", "plan", "results", "report")
+PURE_TASKS = ("contradictions", "endpoint", "harness", "notes", "plan", "report", "resolve", "results", "servers")
 IMPURE = {"prefect", "subprocess", "socket", "httpx", "docker", "paramiko", "leptonai", "psutil"}
 
 MODULE_LINES = 400

@@ -71,3 +71,21 @@ def test_digest_replaces_the_tag_and_keeps_a_port() -> None:
     assert by_digest("host:5000/a/b:1.2", "sha256:ff") == "host:5000/a/b@sha256:ff"
     assert by_digest("host:5000/a/b", "sha256:ff") == "host:5000/a/b@sha256:ff"
     assert by_digest("a/b@sha256:11", "sha256:ff") == "a/b@sha256:11"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\xff\xfe[h]", "is not text in UTF-8"),
+        (b"[h]\nchat = 3\n", r"\[h\] chat: it must be a list of texts"),
+        (b'[h]\nchat = "abc"\n', r"\[h\] chat: it must be a list of texts"),
+        (b"[h]\npackages = [1]\n", r"\[h\] packages: it must be a list of texts"),
+        (b"[h]\ncontainer = 1\n", r"\[h\] container: it must be text"),
+        (b"h = 1\n", r"\[h\] does not know"),
+    ],
+)
+def test_a_mapping_that_is_none_is_one_sentence(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "mapping.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=words):
+        load_catalog(path)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from proctor.cli.main import main
 from proctor.configs.errors import ConfigError
 from proctor.configs.load import load
 from tests.configs.test_load import BASE
@@ -62,6 +63,40 @@ FILES = {
     ),
     "no evaluation": (BASE.partition("evaluation:")[0], "evaluation.tasks is empty; name at least one benchmark"),
     "url": (BASE.replace("http://localhost:8080", "localhost:8080"), "'localhost:8080/v1/chat/completions' is no URL"),
+    "port too high": (
+        BASE.replace(":8080/", ":99999/"),
+        "c.yaml:6: target.api_endpoint.url: 'http://localhost:99999/v1",
+    ),
+    "port that is a word": (
+        BASE.replace(":8080/", ":abc/"),
+        "localhost:abc/v1/chat/completions' is no URL; write http",
+    ),
+    "harness target": (
+        BASE + "  nemo_evaluator_config: {target: foo}\n",
+        "c.yaml:11: evaluation.nemo_evaluator_config.target: it must be a section of keys",
+    ),
+    "harness endpoint": (
+        BASE + "  nemo_evaluator_config: {target: {api_endpoint: null}}\n",
+        "nemo_evaluator_config.target.api_endpoint: it must be a section of keys",
+    ),
+    "harness config": (BASE + "  nemo_evaluator_config: {config: [1]}\n", "config: it must be a section of keys"),
+    "harness url": (
+        BASE + "  nemo_evaluator_config: {target: {api_endpoint: {url: h:80}}}\n",
+        "nemo_evaluator_config.target.api_endpoint.url: 'h:80' is no URL",
+    ),
+    "harness api key": (
+        BASE + "  nemo_evaluator_config: {target: {api_endpoint: {api_key_name: NOT_SET_AT_ALL}}}\n",
+        "target.api_endpoint.api_key_name: the environment variable NOT_SET_AT_ALL is not set",
+    ),
+    "harness api key by value": (
+        BASE + "  nemo_evaluator_config: {target: {api_endpoint: {api_key: sk-canary}}}\n",
+        "nemo_evaluator_config.target.api_endpoint.api_key: a key must not stand in a config; write the NAME",
+    ),
+    "harness output folder": (
+        BASE + "config: {output_dir: /elsewhere}\n",
+        "c.yaml:11: evaluation.nemo_evaluator_config.config.output_dir: Proctor chooses the folder of the results",
+    ),
+    "mapping that is a folder": (BASE + "  mapping: /\n", "evaluation.mapping: cannot read /: Is a directory"),
     "api key": (
         BASE.replace("model_id: m", "model_id: m, api_key_name: NOT_SET_AT_ALL"),
         "c.yaml:6: target.api_endpoint.api_key_name: the environment variable NOT_SET_AT_ALL is not set",
@@ -152,6 +187,28 @@ def test_a_binary_file_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not text in UTF-8"):
         load(tmp_path, "c")
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").symlink_to("/proc/self/mem")  # root may read every ordinary file
+    with pytest.raises(ConfigError, match=r"^cannot read .*c.yaml: Input/output error$"):
+        load(tmp_path, "c")
+
+
+@pytest.mark.parametrize("case", FILES, ids=str)
+def test_every_mistake_ends_with_2_and_one_line(
+    tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "c.yaml").write_text(FILES[case][0])
+    monkeypatch.setattr(sys, "argv", ["proctor", "run", "--config", str(tmp_path / "c.yaml")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("proctor: ")
+    assert FILES[case][1] in err
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize("case", ["unknown key", "bad yaml", "circle"])

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from proctor.blocks.job import EnvVar, Mount
+from proctor.blocks.stages import StepPaths, step_wrapper
 from proctor.configs.errors import ConfigError
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.plan import Plan, config_hash, plan, remaining
@@ -161,6 +162,12 @@ def test_processes_see_real_folders() -> None:
     assert found.output_dir == "/home/me/out/20261123_143000-3f2a91bc"
     assert yaml.safe_load(step.run_config)["config"]["output_dir"] == f"{found.output_dir}/mmath_en.0"
     assert step.container.packages[:2] == ("nvidia-mmath==26.3", "nemo-evaluator==0.2.8")
+
+
+def test_a_limit_below_a_second_is_a_limit() -> None:
+    (job,) = planned(evaluation={"tasks": [{"name": "mmath_en", "timeout": 0.4}]}).jobs
+    wrapper = step_wrapper(job, job.steps[0], StepPaths("/r", "/j", "/o", "/c"), ready_timeout=0.4)
+    assert {"TIMEOUT=1", "READY_TIMEOUT=1"} <= set(wrapper.splitlines())
 
 
 @pytest.mark.parametrize("value", ["01:30:00", 5400, "5400"])
