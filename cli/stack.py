@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -18,6 +18,7 @@ from proctor.cli import services, with_prefect
 from proctor.cli.address import Address, here
 from proctor.cli.errors import CommandError
 from proctor.cli.home import Record, forget_record, home, locked, log_file, read_record, write_record
+from proctor.cli.inheritance import inherited
 
 POOL = "proctor"
 """The work pool of our deployments."""
@@ -37,19 +38,20 @@ class Stack:
     own: bool
 
 
-def ensure(say: Say) -> Stack:
+def ensure(say: Say, named: Collection[str] = ()) -> Stack:
     """The server that this shell names; without one, this machine's own, brought up first where needed.
 
-    Safe when two commands do it at once. Raises CommandError with the last log lines of what did not start.
+    `named` are variables of the caller's for its worker, which is started again to get them. Safe when two commands do it
+    at once. Raises CommandError with the last log lines of what did not start.
     """
     address, server = here(), read_record("server")
     if address and not (server and server.url == address.url):
         return Stack(address, own=False)
-    if running():
+    if running() and not named:
         return own_stack()
     with locked():
-        if not running():
-            bring_up(say)
+        if named or not running():
+            bring_up(say, named)
     return own_stack()
 
 
@@ -69,7 +71,7 @@ def running() -> bool:
     return services.alive(server) and services.alive(worker) and answers(server.url)
 
 
-def bring_up(say: Say) -> None:
+def bring_up(say: Say, named: Collection[str]) -> None:
     """Start what does not run, put our deployments into the server, and mend what an earlier end left behind."""
     server = read_record("server")
     if server is None or not services.alive(server):
@@ -78,12 +80,12 @@ def bring_up(say: Say) -> None:
     with_prefect.meant_for(environment(server.url))
     wait_for_server(server)
     worker = read_record("worker")
-    if worker is None or worker.version != version() or worker.url != server.url or not services.alive(worker):
+    if named or worker is None or worker.version != version() or worker.url != server.url or not services.alive(worker):
         services.end(worker, 10)
         forget_record("worker")
         say("setting up work pool, deployments and automations, starting the worker")
         with_prefect.set_up(say, own=True)
-        started = services.start("worker", worker_command(), environment(server.url), server.url, version())
+        started = services.start("worker", worker_command(), environment(server.url, named), server.url, version())
         write_record("worker", started)
 
 
@@ -130,9 +132,12 @@ def worker_command() -> list[str]:
     return [sys.executable, "-m", "proctor.flows.worker", "--pool", POOL, "--type", "process", "--name", name]
 
 
-def environment(url: str) -> dict[str, str]:
-    """What server, worker and set-up see: the caller's environment, but this server, our settings and our folder."""
-    mine = {key: value for key, value in os.environ.items() if key not in FOREIGN}
+def environment(url: str, named: Collection[str] = ()) -> dict[str, str]:
+    """What server, worker and set-up see: the machine's part of the caller's environment, this server, our settings.
+
+    `named` are further variables of the caller's.
+    """
+    mine = inherited(os.environ) | {name: os.environ[name] for name in named}
     fixed = {
         "PREFECT_HOME": str(home() / "prefect"),
         "PREFECT_API_URL": url,
@@ -143,16 +148,6 @@ def environment(url: str) -> dict[str, str]:
         "PREFECT_CLIENT_MAX_RETRIES": "100",  # short waits: our server says when to ask again
     }
     return {**dict(flat("PREFECT", tomllib.loads(packaged("prefect.toml")))), **mine, **fixed}
-
-
-FOREIGN = {
-    "PREFECT_API_KEY",
-    "PREFECT_API_AUTH_STRING",
-    "PREFECT_PROFILE",
-    "PREFECT_PROFILES_PATH",
-    "PREFECT_UI_API_URL",
-}
-"""Variables of the caller that mean another server."""
 
 
 def flat(prefix: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ import os
 import click
 
 from proctor.cli import with_prefect
-from proctor.cli.errors import CommandError
+from proctor.cli.errors import CommandError, MistakeError
 
 
 def say(sentence: str) -> None:
@@ -14,17 +14,26 @@ def say(sentence: str) -> None:
 
 
 @click.command()
-def up() -> None:
+@click.option("--env", "names", multiple=True, metavar="NAME", help="Give this variable of the shell to the worker.")
+def up(names: tuple[str, ...]) -> None:
     """Bring up what evaluations need: server, deployments, automations and a worker. Does nothing where all runs.
+
+    The worker sees the machine's settings and no other variable of this shell, except those named with --env; for them it
+    is started again. Runs that no `proctor run` starts (schedules, `prefect deployment run`) read their host: variables there.
 
     With PREFECT_API_URL (or an active Prefect profile) that server is used: it gets our work pool, deployments and
     automations, and nothing is started here.
     """
     from proctor.cli.stack import ensure, running  # noqa: PLC0415 (`reconcile` may do without)
 
-    already = running()
-    stack = ensure(say)
+    for name in names:
+        if name not in os.environ:
+            raise MistakeError(f"--env {name}: this variable is not set in this shell")
+    already = running() and not names
+    stack = ensure(say, names)
     if not stack.own:
+        if names:
+            raise MistakeError("--env is for this machine's own worker; a worker of another server has its own shell")
         use_server(stack.address.url, stack.address.source)
         return
     if not already:

@@ -8,10 +8,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from proctor.blocks.process.block import INHERITED
 from proctor.cli import services, workers
 from proctor.cli.address import Address, configured
 from proctor.cli.api import PrefectApi
 from proctor.cli.home import Record
+from proctor.cli.inheritance import inherited
 from proctor.cli.stack import flat
 from tests.cli.machine import Machine
 from tests.flows.stack import wait_for
@@ -50,6 +52,42 @@ def test_the_server_keeps_to_itself(machine: Machine) -> None:
     assert listening == {"127.0.0.1"}
     with sqlite3.connect(machine.home / "prefect" / "prefect.db") as database:
         assert database.execute("select count(*) from deployment").fetchone()[0] > 2
+
+
+def knows(machine: Machine, name: str, secret: str) -> bool:
+    """Whether a process of the stack, or one that it started, has a value in its environment."""
+    process = psutil.Process(machine.pids()[name])
+    return any(secret in each.environ().values() for each in [process, *process.children(recursive=True)])
+
+
+@pytest.mark.live
+def test_it_knows_nothing_of_the_shell_but_what_is_named(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "home", tmp_path)
+    try:
+        done = machine.run("up", SHELL_SECRET="canary-7d11")
+        assert done.returncode == 0, done.stderr
+        assert not knows(machine, "server", "canary-7d11")
+        assert not knows(machine, "worker", "canary-7d11")
+        before = machine.pids()
+        named = machine.run("up", "--env", "NAMED", NAMED="canary-88ab", SHELL_SECRET="canary-7d11")
+        assert named.returncode == 0, named.stderr
+        assert machine.pids()["server"] == before["server"]
+        assert knows(machine, "worker", "canary-88ab")
+        assert not knows(machine, "server", "canary-88ab")
+        assert not knows(machine, "worker", "canary-7d11")
+    finally:
+        machine.run("down")
+
+
+def test_a_variable_that_is_not_set_cannot_be_named(tmp_path: Path) -> None:
+    done = Machine(tmp_path / "home", tmp_path).run("up", "--env", "NOT_SET_ANYWHERE")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "proctor: --env NOT_SET_ANYWHERE: this variable is not set in this shell\n"
+
+
+def test_what_a_step_sees_of_the_machine_reaches_the_worker() -> None:
+    assert inherited(dict.fromkeys(INHERITED, "x")).keys() == set(INHERITED)
+    assert inherited({"HF_TOKEN": "x", "PREFECT_API_KEY": "x", "AWS_SECRET_ACCESS_KEY": "x"}) == {}
 
 
 @pytest.mark.live
