@@ -8,12 +8,15 @@ from proctor.cli.api import PrefectApi, connect
 from proctor.cli.benchmarks import benchmark_run
 from proctor.cli.evaluations import FlowRun, find, read, split_id
 from proctor.configs.host_env import forget
-from proctor.configs.records import ENGINE_LABEL
+from proctor.configs.records import ENGINE_LABEL, RELEASED_LABEL
 
 PATIENCE = 45.0
 """Seconds that a worker may take: 30 until it kills an engine that does not listen, then the release of its jobs."""
 DEAD_PATIENCE = 4.0
 """Seconds when the engine is known to be dead: nobody but us will end anything."""
+
+RELEASE_SECONDS = 5.0
+"""How long it may take until the record of an evaluation that was cancelled says that its jobs are gone."""
 
 
 @click.command()
@@ -36,6 +39,8 @@ def kill_evaluation(api: PrefectApi, run: FlowRun) -> None:
     cancel(api, run)
     ended = wait_for_end(api, run, patience(run))
     if ended.final:
+        if ended.handles and ended.type == "CANCELLED" and not released(api, run):
+            release(api, run)
         click.echo(f"{run.id} is {ended.state}{'; its jobs are released' if ended.handles else ''}")
     else:
         click.echo(
@@ -90,6 +95,16 @@ def wait_for_end(api: PrefectApi, run: FlowRun, seconds: float) -> FlowRun:
         if now.final or time.monotonic() > deadline:
             return now
         time.sleep(0.3)
+
+
+def released(api: PrefectApi, run: FlowRun) -> bool:
+    """Whether somebody has released its jobs, or does so within a moment."""
+    deadline = time.monotonic() + RELEASE_SECONDS
+    while not read(api, run.flow_run_id).labels.get(RELEASED_LABEL):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.3)
+    return True
 
 
 def patience(run: FlowRun) -> float:

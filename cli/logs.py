@@ -15,6 +15,7 @@ from proctor.cli.benchmarks import step_of
 from proctor.cli.errors import CommandError, MistakeError
 from proctor.cli.evaluations import FlowRun, children, find, read, split_id
 from proctor.cli.words import moment
+from proctor.configs.host_env import on_behalf_of
 
 LOOK_SECONDS = 1.0
 
@@ -77,7 +78,8 @@ def backend_lines(api: PrefectApi, run: FlowRun, step: str | None, *, follow: bo
     from proctor.cli import with_prefect  # noqa: PLC0415 (imports Prefect)
 
     with_prefect.meant_for({"PREFECT_API_URL": api.address.url})
-    yield from with_prefect.backend_of(run).logs(handles[-1], step, follow=follow, tail=tail)
+    with on_behalf_of(run.id):
+        yield from with_prefect.backend_of(run).logs(handles[-1], step, follow=follow, tail=tail)
 
 
 def flow_lines(api: PrefectApi, run: FlowRun, *, follow: bool, tail: int) -> Iterator[str]:

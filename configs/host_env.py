@@ -7,12 +7,23 @@ not enter Prefect, so they travel in a file of mode 0600 under PROCTOR_HOME, whi
 import getpass
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
 current_evaluation: ContextVar[str | None] = ContextVar("current_evaluation", default=None)
-"""The evaluation whose handed-over values count, set by the flow."""
+"""The evaluation whose handed-over values count, set by the flow and by whoever ends its jobs in another process."""
+
+
+@contextmanager
+def on_behalf_of(evaluation: str) -> Iterator[None]:
+    """Until the block is left, the values that were handed over for this evaluation count."""
+    before = current_evaluation.set(evaluation)
+    try:
+        yield
+    finally:
+        current_evaluation.reset(before)
 
 
 def proctor_home() -> Path:
@@ -49,9 +60,21 @@ def forget(evaluation: str) -> None:
 
 def host_value(name: str, environment: Mapping[str, str]) -> str | None:
     """The value of a variable: handed over for the current evaluation, else of this process, else None."""
+    handed = handed_values()
+    return str(handed[name]) if name in handed else environment.get(name)
+
+
+def first_value(names: Iterable[str], environment: Mapping[str, str]) -> str | None:
+    """The value of the first of several variables that is set; one that was handed over counts before any of this process."""
+    handed, wanted = handed_values(), list(names)
+    return next((values[name] for values in (handed, environment) for name in wanted if values.get(name)), None)
+
+
+def handed_values() -> Mapping[str, str]:
+    """What was handed over for the current evaluation."""
     evaluation = current_evaluation.get()
-    if evaluation is not None and env_file(evaluation).exists():
-        handed = json.loads(env_file(evaluation).read_text())
-        if name in handed:
-            return str(handed[name])
-    return environment.get(name)
+    try:
+        found: dict[str, str] = json.loads(env_file(evaluation).read_text()) if evaluation is not None else {}
+    except FileNotFoundError:
+        return {}
+    return found

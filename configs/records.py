@@ -18,6 +18,8 @@ ENGINE_LABEL = "proctor.engine"
 """Flow-run label: `host pid start-time` of the process that drives the evaluation, for `reconcile`."""
 JOB_LABEL = "proctor.job."
 """Prefix of the flow-run labels that hold one JobHandle each, as JSON, by job name."""
+RELEASED_LABEL = "proctor.released"
+"""Flow-run label: its jobs are gone for good, and nobody needs to look again."""
 WHO_LABEL = "proctor.user"
 """Flow-run label: who started the evaluation."""
 

@@ -26,7 +26,7 @@ from proctor.tasks.named_config import pinned
 from proctor.tasks.plan import Plan
 from proctor.tasks.planning import folder_of, plan
 from proctor.tasks.publish import publish_plan
-from proctor.tasks.records import EvaluationRun, record_start, this_run
+from proctor.tasks.records import EvaluationRun, record_released, record_start, this_run
 from proctor.tasks.release import close_children, release_jobs
 from proctor.tasks.states import end_of
 from proctor.tasks.verdict import Verdict, verdict
@@ -65,29 +65,33 @@ async def drive(asked: EvaluationConfig | ConfigFile) -> State[Any]:
             if started.over:
                 raise Abort("another engine has finished this evaluation")
         current_evaluation.set(started.id)
+        done = True
         try:
-            end = await measure(started, config, output_dir)
+            end, done = await measure(started, config, output_dir)
         except ConfigError as error:
             end = Failed(message=str(error))
         except BackendUnavailableError as error:
             end = Failed(name=UNAVAILABLE, message=str(error))
-        if end.name != UNAVAILABLE:  # it may be resumed, and then needs the variables again
+        if done and end.name != UNAVAILABLE:  # who resumes or releases it needs the variables again
             forget(started.id)
         return end
 
 
-async def measure(started: EvaluationRun, config: EvaluationConfig, output_dir: Path) -> State[Any]:
-    """Everything that one engine does for its evaluation; the answer is the final state."""
+async def measure(started: EvaluationRun, config: EvaluationConfig, output_dir: Path) -> tuple[State[Any], bool]:
+    """Everything that one engine does for its evaluation: the final state, and whether all its jobs are released."""
     await record_start(started, config, output_dir)
     planning = await end_of(plan(config, started, return_state=True))
     if not planning.is_completed():
-        return Failed(message=planning.message)
+        return Failed(message=planning.message), True
     planned: Plan = await planning.aresult()
     async with Watcher.watching(make_backend(config.execution), config, planned) as watcher:
         later, _ = await asyncio.gather(submit_all(started, watcher), publish_plan(started, watcher))
         outcomes, cancelled = await follow_all(started, watcher, later)
+        if cancelled and not watcher.unreleased:
+            await record_released(started)
         trouble, remark = await export_all(started, watcher, outcomes)
-    return final_state(verdict(outcomes, cancelled=cancelled, trouble=trouble, remark=remark))
+    end = verdict(outcomes, cancelled=cancelled, trouble=trouble, remark=remark)
+    return final_state(end), not watcher.unreleased
 
 
 def final_state(end: Verdict) -> State[Any]:

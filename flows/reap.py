@@ -18,6 +18,7 @@ from proctor.blocks.errors import BackendError, ConfigError
 from proctor.blocks.registry import make_backend
 from proctor.blocks.stray import Stray
 from proctor.configs import records
+from proctor.configs.host_env import env_file, forget, on_behalf_of
 from proctor.flows.reconcile import planned_cures, reconcile_all
 from proctor.tasks.reaping import GRACE, Ended, place, reapable
 from proctor.tasks.release import config_of
@@ -41,9 +42,10 @@ async def reap(grace: float = GRACE, dry_run: bool = False) -> list[str]:
 async def reap_all(client: PrefectClient, grace: float = GRACE, *, dry_run: bool = False) -> list[str]:
     """The same outside of a flow run: for `proctor reap`. Safe to repeat."""
     said = [f"would mend: {each}" for each in await planned_cures(client)] if dry_run else await reconcile_all(client)
-    for backend in backends(await newest(client)):
+    for backend, evaluation in backends(await newest(client)):
         try:
-            said += await reap_one(client, backend, grace, dry_run=dry_run)
+            with on_behalf_of(evaluation):
+                said += await reap_one(client, backend, grace, dry_run=dry_run)
         except (BackendError, ConfigError) as error:
             get_logger("proctor").warning("not looked at: %s", error)
             said.append(f"not looked at: {error}")
@@ -57,6 +59,8 @@ async def reap_one(client: PrefectClient, backend: Backend, grace: float, *, dry
     doomed: list[Stray] = reapable(strays, known, datetime.now(UTC), grace)
     if doomed and not dry_run:
         await asyncio.to_thread(backend.remove_strays, doomed)
+        for evaluation in {stray.evaluation for stray in doomed}:
+            forget(evaluation)
     return [f"{'would end' if dry_run else 'ended'} {each.what} of {each.evaluation}" for each in doomed]
 
 
@@ -73,13 +77,16 @@ async def newest(client: PrefectClient) -> list[FlowRun]:
     return found
 
 
-def backends(runs: Collection[FlowRun]) -> list[Backend]:
-    """A backend for each machine that these evaluations ran on."""
-    found: dict[str, Backend] = {}
+def backends(runs: Collection[FlowRun]) -> list[tuple[Backend, str]]:
+    """A backend for each machine that these evaluations ran on, with an evaluation whose login opens it, if one is kept."""
+    found: dict[str, tuple[Backend, str]] = {}
     for run in runs:
+        evaluation = records.evaluation_id(run.id)
         try:
             execution = config_of(run).execution
-            found.setdefault(place(execution.model_dump()), make_backend(execution))
+            key = place(execution.model_dump())
+            if key not in found or (env_file(evaluation).exists() and not env_file(found[key][1]).exists()):
+                found[key] = (make_backend(execution), evaluation)
         except (ConfigError, ValidationError, KeyError):
             continue  # a config of another version, or a backend that is not installed here
     return list(found.values())

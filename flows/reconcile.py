@@ -17,7 +17,7 @@ from proctor.configs import records
 from proctor.tasks.engine_lock import engine_place
 from proctor.tasks.mending import Cure, Found, cure
 from proctor.tasks.records import handles_in
-from proctor.tasks.release import RELEASED_LABEL, close_children, release_jobs
+from proctor.tasks.release import close_children, release_jobs
 
 UNSETTLED = ["PENDING", "RUNNING", "CANCELLING", "CRASHED"]
 LOOK_BACK = timedelta(days=7)
@@ -70,7 +70,7 @@ def examine(run: FlowRun) -> Found:
         engine=engine_place(str(run.labels.get(records.ENGINE_LABEL, ""))),
         deployed=run.deployment_id is not None,
         jobs=bool(handles_in(run.labels)),
-        released=bool(run.labels.get(RELEASED_LABEL)),
+        released=bool(run.labels.get(records.RELEASED_LABEL)),
         runs=run.run_count,
     )
 

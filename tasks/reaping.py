@@ -11,6 +11,8 @@ GRACE = 600.0
 """Seconds after the end of an evaluation in which it may still be letting go by itself."""
 COMEBACK = timedelta(days=1)
 """A crashed evaluation that nobody brought back for so long is over."""
+FORGOTTEN = timedelta(days=3)
+"""One whose backend was out of sight and that nobody resumed for so long is over: what it left may cost money."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,13 @@ def reapable(strays: Collection[Stray], runs: Mapping[str, Ended], now: datetime
 
 
 def over(run: Ended, stray: Stray, now: datetime, grace: float) -> bool:
-    """Whether this evaluation will never ask for this again; one that was out of sight may be resumed."""
+    """Whether this evaluation will never ask for this again; one that was out of sight may be resumed for a while."""
     patience = timedelta(seconds=grace)
     if run.type == "CRASHED":
         patience = max(patience, COMEBACK)
-    elif run.type not in {"COMPLETED", "FAILED", "CANCELLED"} or run.name == "Unavailable":
+    elif run.name == "Unavailable":
+        patience = max(patience, FORGOTTEN)
+    elif run.type not in {"COMPLETED", "FAILED", "CANCELLED"}:
         return False
     young = stray.since is not None and now - stray.since < timedelta(seconds=grace)
     return now - run.since >= patience and not young

@@ -137,6 +137,11 @@ async def record_jobs(run: EvaluationRun, handles: Iterable[JobHandle]) -> None:
         await api().update_flow_run_labels(run.flow_run_id, labels)
 
 
+async def record_released(run: EvaluationRun) -> None:
+    """Say that its jobs are gone for good."""
+    await api().update_flow_run_labels(run.flow_run_id, {records.RELEASED_LABEL: True})
+
+
 async def write_artifact(run: EvaluationRun, kind: str, key: str, data: Any, description: str = "") -> UUID:
     """A new version of an artifact of the evaluation; the answer is its id."""
     artifact = ArtifactCreate(type=kind, key=key, data=data, description=description, flow_run_id=run.flow_run_id)

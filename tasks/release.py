@@ -12,12 +12,9 @@ from prefect.states import Cancelled
 from proctor.blocks.job import JobHandle
 from proctor.blocks.registry import make_backend
 from proctor.configs import records
-from proctor.configs.host_env import forget
+from proctor.configs.host_env import forget, on_behalf_of
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.records import handles_in
-
-RELEASED_LABEL = "proctor.released"
-"""On a run whose jobs are gone for good: nobody needs to look again."""
 
 UNFINISHED = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
 
@@ -30,11 +27,13 @@ def config_of(flow_run: FlowRun) -> EvaluationConfig:
 async def release_jobs(client: PrefectClient, flow_run: FlowRun) -> Sequence[JobHandle]:
     """End every job that the run's labels name, with its servers; says which. Safe to repeat."""
     handles = handles_in(flow_run.labels)
+    evaluation = records.evaluation_id(flow_run.id)
     if handles:
         backend = make_backend(config_of(flow_run).execution)
-        await asyncio.to_thread(backend.cancel, handles)
-    await client.update_flow_run_labels(flow_run.id, {RELEASED_LABEL: True})
-    forget(records.evaluation_id(flow_run.id))
+        with on_behalf_of(evaluation):
+            await asyncio.to_thread(backend.cancel, handles)
+    await client.update_flow_run_labels(flow_run.id, {records.RELEASED_LABEL: True})
+    forget(evaluation)
     return handles
 
 

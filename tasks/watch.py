@@ -34,6 +34,8 @@ class Watcher:
         """Whether the evaluation itself is being cancelled, so that nothing more may be submitted."""
         self.trouble = ""
         """The last reason why the backend could not be asked; empty while it answers."""
+        self.unreleased: set[str] = set()
+        """Jobs that have ended and whose release failed when it was last tried."""
         self._execution: BaseExecution = config.execution
         self._sights: dict[str, Sight] = {}
         self._job_of: dict[str, str] = {}

@@ -17,7 +17,7 @@ from proctor.blocks.job import EnvVar
 from proctor.blocks.secrets import value_of
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import LeptonExecution
-from proctor.configs.host_env import host_value
+from proctor.configs.host_env import first_value, host_value
 from proctor.configs.lepton_login import TOKENS, WORKSPACE_ID, WORKSPACE_URL
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def own_token(execution: LeptonExecution) -> str | None:
             return value_of(variable, "execution.token")
         except ConfigError:
             raise ConfigError(f"execution.token: {execution.token} is not set where Proctor runs") from None
-    return next((value for name in TOKENS if (value := host_value(name, os.environ))), None)
+    return first_value(TOKENS, os.environ)
 
 
 LOCK = threading.Lock()

@@ -27,6 +27,8 @@ def run(kind: str, hours: float = 2, name: str = "") -> dict[str, Ended]:
         (run("CANCELLED"), True),
         (run("COMPLETED", hours=0.1), False),
         (run("FAILED", name="Unavailable"), False),
+        (run("FAILED", hours=71, name="Unavailable"), False),
+        (run("FAILED", hours=73, name="Unavailable"), True),
         (run("RUNNING"), False),
         (run("SCHEDULED"), False),
         (run("CANCELLING"), False),
