@@ -1,7 +1,8 @@
 """The Lepton backend: every benchmark is a job of the cloud, beside an endpoint for the model server."""
 
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from proctor.blocks.backend import Backend
@@ -9,9 +10,10 @@ from proctor.blocks.errors import BackendError, RejectedError, ResultError, Tran
 from proctor.blocks.finding import Finding
 from proctor.blocks.job import JobHandle, JobSpec, JobStatus
 from proctor.blocks.job_files import step_files
-from proctor.blocks.lepton import logs, overseer, strays
+from proctor.blocks.lepton import logs, overseer, removal, strays
 from proctor.blocks.lepton.doctor import examine
-from proctor.blocks.lepton.homecoming import bring_home
+from proctor.blocks.lepton.homecoming import bring_home, verify_patiently
+from proctor.blocks.lepton.last_words import has_ended
 from proctor.blocks.lepton.render import endpoint_name, job_name, render
 from proctor.blocks.lepton.workspace import Workspace
 from proctor.blocks.log_tail import follow as follow_file
@@ -74,12 +76,8 @@ class LeptonBackend(Backend):
             lines = logs.last_lines(self.workspace, "endpoint", endpoint_name(handle), since, tail)
             return self.server_log(handle, since, tail) if follow else iter(lines)
         path = step_files(handle, step).log
-        if path.exists() and (self.execution.results.via == "mount" or overseer.has_ended(handle, step)):
-            return (
-                follow_file(path, tail, lambda: self.has_ended(handle, step))
-                if follow
-                else iter(last_lines_of_file(path, tail))
-            )
+        if path.exists() and (self.execution.results.via == "mount" or has_ended(handle, step)):
+            return follow_file(path, tail, self.ended(handle, step)) if follow else iter(last_lines_of_file(path, tail))
         return self.remote_log(handle, step, tail, follow=follow)
 
     def server_log(self, handle: JobHandle, since: float, tail: int) -> Iterator[str]:
@@ -90,47 +88,54 @@ class LeptonBackend(Backend):
             endpoint_name(handle),
             since,
             tail,
-            lambda: all(overseer.has_ended(handle, step) for step in handle.steps),
+            lambda: all(has_ended(handle, step) for step in handle.steps),
         )
 
-    def has_ended(self, handle: JobHandle, step: str) -> bool:
-        """Whether a step is final, as far as it can be seen now."""
-        try:
-            return self.poll([handle])[handle].steps[step].state.final
-        except TransientError:
-            return False
+    def ended(self, handle: JobHandle, step: str) -> Callable[[], bool]:
+        """Whether a step is final, as far as it can be seen: here as often as it is asked, on Lepton only seldom."""
+        asked = float("-inf")
+
+        def over() -> bool:
+            nonlocal asked
+            if has_ended(handle, step) or time.monotonic() < asked + logs.pause_for(self.workspace):
+                return has_ended(handle, step)
+            asked = time.monotonic()
+            try:
+                return self.poll([handle])[handle].steps[step].state.final
+            except TransientError:
+                return False
+
+        return over
 
     def remote_log(self, handle: JobHandle, step: str, tail: int, *, follow: bool) -> Iterator[str]:
         """Lines of a step's job from Lepton's log."""
-        name = job_name(handle, handle.steps.index(step))
+        name, ended = job_name(handle, handle.steps.index(step)), self.ended(handle, step)
         job = self.workspace.jobs(name).get(name)
-        while job is None and follow and not self.has_ended(handle, step):
+        while job is None and follow and not ended():
             logs.wait(self.workspace)
             job = self.workspace.jobs(name).get(name)
         if job is None:
             return
         since = logs.beginning(job.created)
         if follow:
-            yield from logs.follow(self.workspace, "job", job.id, since, tail, lambda: self.has_ended(handle, step))
+            yield from logs.follow(self.workspace, "job", job.id, since, tail, ended)
         else:
             yield from logs.last_lines(self.workspace, "job", job.id, since, tail)
 
     def cancel(self, handles: Collection[JobHandle], step: str | None = None) -> dict[JobHandle, JobStatus]:
         """Delete jobs, endpoints and secrets, and wait until nothing runs any more."""
-        for handle in handles:
-            try:
-                overseer.end(self.workspace, handle, step)
-            except (RejectedError, ConfigError) as error:
-                raise TransientError(str(error)) from error
+        removal.end(self.workspace, handles, step)
         return self.poll(handles)
 
     def fetch(self, handle: JobHandle, step: str, dest: Path) -> Path:
         """The step's folder: its output comes home when its job ends."""
         folder, target = step_files(handle, step).folder, dest / step
-        if not overseer.has_ended(handle, step):
+        if not has_ended(handle, step):
             self.fetch_now(handle, step)
         if not folder.is_dir():
             raise ResultError(f"{step}: its output never came home from Lepton")
+        if self.execution.results.via == "mount":
+            verify_patiently(handle, step)
         folder.joinpath("harness.log").touch()
         if target.resolve() != folder.resolve():
             shutil.copytree(folder, target, dirs_exist_ok=True)

@@ -1,10 +1,12 @@
 """How the output of an ended benchmark comes home: a shared volume, an object store, or the lines of its log."""
 
 import base64
+import binascii
 import hashlib
 import io
 import os
 import re
+import shutil
 import tarfile
 import time
 from collections.abc import Iterable
@@ -20,6 +22,8 @@ from proctor.configs.execution_schema import LeptonExecution, LeptonResults
 from proctor.configs.host_env import host_value
 from proctor.configs.lepton_login import S3
 
+MANIFEST_SECONDS = 10.0
+"""How long a volume may take to show the job's list of its files, which is written after its last word."""
 UPLOAD_SECONDS = 7 * 86400
 """How long an upload address is good for: the most that S3 allows."""
 SIGNERS: dict[str, dict[str, str]] = {
@@ -109,12 +113,11 @@ def bring_home(workspace: Workspace, handle: JobHandle, step: str, job: SeenJob)
 
     Raises ResultError when it is not to be had (yet), and TransientError when it could not be asked for.
     """
-    results, folder = workspace.execution.results, step_files(handle, step).folder
+    results = workspace.execution.results
     if results.via == "mount":
         return
     packed = from_store(results, handle, step) if results.via == "object" else None
-    unpack(packed or from_log(workspace, job), folder)
-    verify(folder, handle.name)
+    arrive(packed or from_log(workspace, job), handle, step)
 
 
 def from_store(results: LeptonResults, handle: JobHandle, step: str) -> bytes | None:
@@ -148,10 +151,42 @@ def assembled(key: str, lines: Iterable[str]) -> bytes:
     missing = [number for number in range(1, total + 1) if number not in parts]
     if missing:
         raise ResultError(f"{key}: {len(missing)} of {total} lines with its results are missing in its log")
-    packed = base64.b64decode("".join(parts[number] for number in range(1, total + 1)))
+    try:
+        packed = base64.b64decode("".join(parts[number] for number in range(1, total + 1)))
+    except binascii.Error:
+        raise ResultError(f"{key}: the results in its log are damaged: a line of them is cut") from None
     if hashlib.sha256(packed).hexdigest() != digest:
         raise ResultError(f"{key}: the results in its log are damaged: their checksum does not fit")
     return packed
+
+
+def arrive(packed: bytes, handle: JobHandle, step: str) -> None:
+    """Put the files of an archive into the step's folder once all are proved whole, its last word last of all.
+
+    Whoever dies in between leaves a step without a last word, which is brought home again. Raises ResultError.
+    """
+    beside = Path(handle.output_dir) / ".proctor" / f"{handle.name}.{step}.{os.getpid()}"
+    folder = step_files(handle, step).folder
+    try:
+        unpack(packed, beside)
+        verify(beside, handle.name)
+        move_in(beside, folder)
+    except OSError as error:
+        raise ResultError(f"{step}: its results cannot be put into {folder}: {error}") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def move_in(beside: Path, folder: Path) -> None:
+    """Move everything below one folder into another, over what is there."""
+    last = beside / "stage.exit"
+    for path in sorted(beside.rglob("*"), key=lambda each: (each == last, each)):
+        target = folder / path.relative_to(beside)
+        if path.is_dir() and not path.is_symlink():
+            target.mkdir(parents=True, exist_ok=True)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
 
 
 def unpack(packed: bytes, folder: Path) -> None:
@@ -169,8 +204,37 @@ def verify(folder: Path, job: str) -> None:
     listed = folder / ".proctor" / f"{job}.sha256"
     if not listed.exists():
         return
-    for line in listed.read_text().splitlines():
-        digest, _, name = line.partition("  ")
+    for line in listed.read_text(errors="surrogateescape").splitlines():
+        digest, name = entry_of(line)
         path = folder / name
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        if not path.is_file() or sha256(path) != digest:
             raise ResultError(f"{folder.name}: {name} is missing or damaged, so the results are not whole")
+
+
+def entry_of(line: str) -> tuple[str, str]:
+    """Checksum and name in a line of sha256sum, which marks a name with a backslash or a newline in it."""
+    digest, _, name = line.partition("  ")
+    if not digest.startswith("\\"):
+        return digest, name
+    return digest[1:], re.sub(r"\\(.)", lambda match: {"n": "\n", "r": "\r"}.get(match[1], match[1]), name)
+
+
+def sha256(path: Path) -> str:
+    """The checksum of a file of any size."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify_patiently(handle: JobHandle, step: str) -> None:
+    """The same on a volume, which may show a file late. A job that never began there has written no list."""
+    files, deadline = step_files(handle, step), time.monotonic() + MANIFEST_SECONDS
+    listed = files.folder / ".proctor" / f"{handle.name}.sha256"
+    while files.claim.is_dir():
+        try:
+            verify(files.folder, handle.name)
+            if listed.exists() or time.monotonic() > deadline:
+                return
+        except ResultError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)

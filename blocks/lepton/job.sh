@@ -16,7 +16,7 @@ mkfifo "$ALL/pipe" || exit 73
 tee -a /results/harness.log <"$ALL/pipe" &
 TEE=$!
 # the mark is the wrapper's alone: it kills whatever else carries it when the benchmark has ended
-PROCTOR_STEP=$MARK /bin/sh "$KEPT/$JOB.sh" >"$ALL/pipe" 2>&1 &
+PROCTOR_STEP=$MARK PROCTOR_CLAIMANT=${LEPTON_JOB_NAME:-} /bin/sh "$KEPT/$JOB.sh" >"$ALL/pipe" 2>&1 &
 CHILD=$!
 while :; do
   wait "$CHILD"

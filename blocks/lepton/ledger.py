@@ -26,7 +26,11 @@ class Asked:
     id: str = ""
     """What Lepton calls it; empty while its answer is not known."""
     running: float = 0.0
-    """When it was first seen to run."""
+    """When it was first seen to run, since it last waited."""
+    moved: float = 0.0
+    """When it was last seen to wait again after it had run; 0 for never."""
+    cancelled: bool = False
+    """Whether we ended it on purpose."""
     ended: float = 0.0
     """When it was first seen to have ended."""
     looked: float = 0.0
@@ -56,6 +60,10 @@ class Ledger:
     log_tail: str = ""
     over: bool = False
     """Whether the job was ended by us."""
+    probed: float = 0.0
+    """When the endpoint was last asked whether it still answers."""
+    silent: float = 0.0
+    """When it first did not, since it last did; 0 while it answers."""
 
     def of(self, step: str) -> Asked:
         """The entry of a step."""

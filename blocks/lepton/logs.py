@@ -7,8 +7,10 @@ from proctor.blocks.errors import TransientError
 from proctor.blocks.lepton.homecoming import HIDDEN
 from proctor.blocks.lepton.workspace import EARLIER, NANO, Workspace
 
-PAUSE = 5.0
+PAUSE = 10.0
 """Seconds between two looks at a log that grows; the service is not made for more."""
+LOCAL_PAUSE = 0.3
+"""The same for a service on this machine."""
 OVERLAP = 20
 """Seconds that are read again: a line may arrive later than a younger one."""
 
@@ -53,6 +55,6 @@ def wait(workspace: Workspace) -> None:
 
 
 def pause_for(workspace: Workspace) -> float:
-    """Seconds between two looks; shorter for a service on this machine."""
+    """Seconds between two looks."""
     local = "127.0.0.1" in (workspace.execution.workspace_url or "")
-    return 0.3 if local else PAUSE
+    return LOCAL_PAUSE if local else PAUSE

@@ -12,12 +12,15 @@ from datetime import UTC, datetime
 from proctor.blocks.answered import told
 from proctor.blocks.errors import BackendError, RejectedError, ResultError, TransientError
 from proctor.blocks.job import JobHandle, JobSpec, JobState, JobStatus, ServerStatus, StepStatus
-from proctor.blocks.job_files import note_cancel, step_files, write_exit, write_whole
+from proctor.blocks.job_files import step_files, write_whole
 from proctor.blocks.lepton.connection import UnauthorizedError
 from proctor.blocks.lepton.homecoming import bring_home
+from proctor.blocks.lepton.last_words import has_ended, settle
 from proctor.blocks.lepton.ledger import Asked, Ledger, keep, opened
 from proctor.blocks.lepton.preparation import prepare
-from proctor.blocks.lepton.render import Route, benchmark_job, endpoint_name, job_name
+from proctor.blocks.lepton.pulse import feel
+from proctor.blocks.lepton.removal import is_live, is_there, may_arrive, take_back
+from proctor.blocks.lepton.render import Route, benchmark_job, job_name
 from proctor.blocks.lepton.servers import attend, ensure, with_groups
 from proctor.blocks.lepton.states import FATAL_EVENTS, Phase, diagnosis, job_meaning
 from proctor.blocks.lepton.verdict import LAST_WORDS, SETTLE, Limits, Verdict, last_word, verdict
@@ -25,9 +28,6 @@ from proctor.blocks.lepton.workspace import SeenJob, Workspace
 from proctor.blocks.stage_files import UNSEEN, after_server_death, job_state, join, read_folder
 from proctor.configs.errors import ConfigError
 from proctor.configs.lepton_endpoint import endpoint_in
-
-GONE_SECONDS = 25.0
-"""How long the end of what was deleted is waited for."""
 
 
 def handle_of(job: JobSpec) -> JobHandle:
@@ -56,9 +56,7 @@ def submit(workspace: Workspace, job: JobSpec) -> JobHandle | BackendError:
                 raise
             return RejectedError(str(error))
         except (RejectedError, ConfigError) as error:
-            keep(page)
-            if any(entry.at for entry in (page.endpoint, *page.steps.values())):
-                release(workspace, handle)
+            take_back(workspace, handle, page)
             return RejectedError(str(error))
         finally:
             if page.prepared:
@@ -68,7 +66,7 @@ def submit(workspace: Workspace, job: JobSpec) -> JobHandle | BackendError:
 
 def start_steps(workspace: Workspace, page: Ledger, listed: Mapping[str, SeenJob]) -> None:
     """Ask for the jobs of the steps whose turn has come. What is listed under its name is adopted, never doubled."""
-    adopt(page, listed)
+    adopt(workspace, page, listed)
     steps = page.job.steps
     ended = {step.name for step in steps if has_ended(page.job, step.name)}
     live = sum(1 for step in steps if page.of(step.name).at and step.name not in ended)
@@ -76,7 +74,7 @@ def start_steps(workspace: Workspace, page: Ledger, listed: Mapping[str, SeenJob
     for index, step in enumerate(steps):
         entry = page.of(step.name)
         unsure = entry.at and not entry.id and now > entry.at + SETTLE
-        if step.name in ended or (entry.at and not unsure):
+        if step.name in ended or entry.cancelled or (entry.at and not unsure):
             continue
         if not unsure and live >= page.job.max_parallel:
             return
@@ -84,13 +82,18 @@ def start_steps(workspace: Workspace, page: Ledger, listed: Mapping[str, SeenJob
         ask_for(workspace, page, index)
 
 
-def adopt(page: Ledger, listed: Mapping[str, SeenJob]) -> None:
-    """Note the ids of jobs that are there under our names."""
+def adopt(workspace: Workspace, page: Ledger, listed: Mapping[str, SeenJob]) -> None:
+    """Note the ids of jobs that are there under our names, and delete those that stand there twice."""
     for index, step in enumerate(page.job.steps):
         entry, found = page.of(step.name), listed.get(job_name(page.job, index))
-        if not entry.id and found and found.ours in {"", page.job.name}:
+        if found is None or found.ours not in {"", page.job.name}:
+            continue
+        if found.id != entry.id:
             entry.at, entry.id = entry.at or time.time(), found.id
             keep(page)
+        for double in found.doubles:
+            if double.ours == page.job.name and is_live(double):
+                workspace.delete_job(double.id)
 
 
 def ask_for(workspace: Workspace, page: Ledger, index: int) -> None:
@@ -105,16 +108,14 @@ def ask_for(workspace: Workspace, page: Ledger, index: int) -> None:
     keep(page)
     try:
         entry.id = workspace.create_job(document)
+    except TransientError:
+        entry.at = time.time()  # it may still arrive, so long after we stopped waiting
+        raise
     except RejectedError:
         entry.at = 0.0
         raise
     finally:
         keep(page)
-
-
-def has_ended(job: JobSpec | JobHandle, step: str) -> bool:
-    """Whether a step of this job has had its last word on this machine."""
-    return "exit" in read_folder(step_files(job, step).folder, job.name)
 
 
 def look(workspace: Workspace, handle: JobHandle, listed: Mapping[str, SeenJob]) -> JobStatus:
@@ -123,6 +124,8 @@ def look(workspace: Workspace, handle: JobHandle, listed: Mapping[str, SeenJob])
         waiting = ""
         if page and not page.over:
             waiting = go_on(workspace, page, listed)
+        if page and page.over:
+            delete_late(workspace, page, listed)
         steps = {
             name: look_at(workspace, handle, page, index, listed, waiting) for index, name in enumerate(handle.steps)
         }
@@ -138,9 +141,18 @@ def look(workspace: Workspace, handle: JobHandle, listed: Mapping[str, SeenJob])
     )
 
 
+def delete_late(workspace: Workspace, page: Ledger, listed: Mapping[str, SeenJob]) -> None:
+    """Delete jobs that came to be after their end was asked for."""
+    names = {job_name(page.job, index) for index in range(len(page.job.steps))}
+    for job in (each for name, each in listed.items() if name in names and each.ours == page.job.name):
+        for each in (job, *job.doubles):
+            if is_live(each):
+                workspace.delete_job(each.id)
+
+
 def go_on(workspace: Workspace, page: Ledger, listed: Mapping[str, SeenJob]) -> str:
     """See to the server and start what may start; the answer is what the rest waits for."""
-    adopt(page, listed)
+    adopt(workspace, page, listed)
     server, left = page.job.server, [step.name for step in page.job.steps if not has_ended(page.job, step.name)]
     if not left:
         return ""
@@ -148,6 +160,8 @@ def go_on(workspace: Workspace, page: Ledger, listed: Mapping[str, SeenJob]) -> 
         waiting = attend(workspace, page, server)
         if waiting and not page.failure:
             return waiting
+    if not page.failure:
+        feel(workspace, page)
     if page.failure:
         end_without_server(workspace, page, left)
         return ""
@@ -169,13 +183,6 @@ def end_without_server(workspace: Workspace, page: Ledger, steps: list[str]) -> 
         settle(page.job, name, "69", f"server died: {page.failure}")
 
 
-def settle(job: JobSpec | JobHandle, step: str, code: str, words: str) -> None:
-    """Write the last word of a step that cannot."""
-    folder = step_files(job, step).folder
-    folder.mkdir(parents=True, exist_ok=True)
-    write_exit(folder, job.name, code, " ".join(words.split()))
-
-
 def look_at(
     workspace: Workspace,
     handle: JobHandle,
@@ -190,14 +197,21 @@ def look_at(
     spec = next((each for each in page.job.steps if each.name == step), None) if page else None
     job = listed.get(job_name(handle, index))
     now, folder = time.time(), step_files(handle, step).folder
-    if job and job.state == "Running":
-        entry.running = entry.running or now
+    if job:
+        note_course(entry, job, now)
+    if page and (page.over or entry.cancelled) and not has_ended(handle, step):
+        if may_arrive(entry, now) or (job and is_there(job)):
+            return StepStatus(JobState.RUNNING, message="is being removed from Lepton")
+        settle(handle, step, "143", "cancelled")
     limits = Limits.of(workspace.execution.queue_timeout, spec, len(handle.steps))
     found = verdict(read_folder(folder, handle.name), entry, job, limits, now)
     if page is None and job is None and found.status.state is JobState.PENDING:
         return StepStatus(JobState.UNKNOWN, message="no trace of it")
     if found.next:
-        act(workspace, handle, step, entry, job, found)
+        try:
+            act(workspace, handle, step, entry, job, found)
+        except BackendError as error:
+            return StepStatus(JobState.UNKNOWN, message=str(error))
         stages = read_folder(folder, handle.name)
         if "exit" in stages:
             found = Verdict(join(stages, UNSEEN))
@@ -208,6 +222,15 @@ def look_at(
         return replace(found.status, requests=told(folder))
     not_begun = found.status.state is JobState.PENDING and not entry.at
     return StepStatus(JobState.PENDING, message=waiting) if not_begun and waiting else found.status
+
+
+def note_course(entry: Asked, job: SeenJob, now: float) -> None:
+    """Note since when a job runs; one that waits again, because it lost its node, has its whole time before it."""
+    phase = job_meaning(job.state, job.succeeded, job.failed).phase
+    if phase is Phase.RUNNING:
+        entry.running = entry.running or now
+    elif phase is Phase.WAITING and entry.running:
+        entry.running, entry.moved = 0.0, now
 
 
 def keep_models(page: Ledger | None, handle: JobHandle, step: str) -> None:
@@ -253,14 +276,17 @@ def ask_why(workspace: Workspace, handle: JobHandle, step: str, entry: Asked, jo
 
 
 def come_home(workspace: Workspace, handle: JobHandle, step: str, entry: Asked, job: SeenJob) -> None:
-    """Bring the output of an ended job here; one that has no last word after a while gets one."""
+    """Bring the output of an ended job here; one that has no last word after a while gets one.
+
+    Raises TransientError while its output cannot be asked for: then nothing is known about its end.
+    """
     entry.ended = entry.ended or time.time()
     trouble = "its folder shows no end of it"
     try:
         bring_home(workspace, handle, step, job)
     except TransientError:
-        return
-    except ResultError as error:
+        raise
+    except (ResultError, RejectedError, ConfigError) as error:
         trouble = str(error)
     if has_ended(handle, step) or time.time() < entry.ended + LAST_WORDS:
         return
@@ -278,75 +304,3 @@ def server_status(page: Ledger | None, waiting: str) -> ServerStatus | None:
     if page.models:
         return ServerStatus(JobState.CANCELLED if page.over else JobState.RUNNING)
     return ServerStatus(JobState.CANCELLED if page.over else JobState.PENDING, waiting)
-
-
-def end(workspace: Workspace, handle: JobHandle, step: str | None) -> None:
-    """End a job, or one step of it. Nothing of it is left on Lepton afterwards; what has come home stays."""
-    with opened(handle) as page:
-        listed = workspace.jobs(handle.name)
-        removed = []
-        for index, name in enumerate(handle.steps):
-            if step not in {None, name}:
-                continue
-            job = listed.get(job_name(handle, index))
-            if job:
-                last_chance(workspace, handle, name, job)
-                removed.append(job_name(handle, index))
-            if not has_ended(handle, name):
-                note_cancel(step_files(handle, name))
-        doubles = workspace.every_job(handle.name) if removed else []
-        for job in (each for each in doubles if each.name in removed):
-            workspace.delete_job(job.id)
-        if step is None:
-            release(workspace, handle)
-        wait_until_gone(workspace, handle, removed, whole=step is None)
-        for name in handle.steps if step is None else [step]:
-            settle(handle, name, "143", "cancelled")
-        if page:
-            page.over = page.over or step is None
-            keep(page)
-
-
-def last_chance(workspace: Workspace, handle: JobHandle, step: str, job: SeenJob) -> None:
-    """Fetch the output of a job that has ended, before it is deleted with its log."""
-    means = job_meaning(job.state, job.succeeded, job.failed)
-    if means.phase in {Phase.COMPLETED, Phase.FAILED, Phase.ARCHIVED} and not has_ended(handle, step):
-        try:
-            bring_home(workspace, handle, step, job)
-        except (ResultError, TransientError):
-            return
-
-
-def release(workspace: Workspace, handle: JobHandle) -> None:
-    """Delete the job's endpoint and its secrets, and jobs of it that are still there."""
-    found = workspace.endpoint(endpoint_name(handle))
-    if found and found.ours == handle.name:
-        workspace.delete_endpoint(found.name)
-    workspace.delete_secrets([name for name in workspace.secrets() if name.startswith(f"{handle.name}.")])
-
-
-def wait_until_gone(workspace: Workspace, handle: JobHandle, jobs: list[str], *, whole: bool) -> None:
-    """Wait until Lepton no longer runs these. Raises TransientError when it still does after 25 s."""
-    deadline, pause = time.monotonic() + GONE_SECONDS, 0.2
-    while True:
-        listed = workspace.jobs(handle.name) if jobs else {}
-        live = [name for name in jobs if name in listed and is_there(listed[name])]
-        endpoint = workspace.endpoint(endpoint_name(handle)) if whole else None
-        if endpoint and endpoint.ours == handle.name:
-            live.append(endpoint.name)
-        if not live:
-            return
-        if time.monotonic() > deadline:
-            raise TransientError(f"Lepton has not removed {', '.join(live)} yet")
-        time.sleep(pause)
-        pause = min(3.0, pause * 1.5)
-
-
-def is_there(job: SeenJob) -> bool:
-    """Whether a container of a job may still be there, though it is being removed."""
-    return is_live(job) or job.state in {"Stopping", "Terminating", "Deleting"}
-
-
-def is_live(job: SeenJob) -> bool:
-    """Whether a job may still run."""
-    return job_meaning(job.state, job.succeeded, job.failed).phase in {Phase.WAITING, Phase.RUNNING}

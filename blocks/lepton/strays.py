@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 from datetime import UTC, datetime
 
-from proctor.blocks.lepton.overseer import is_live
+from proctor.blocks.lepton.removal import is_live
 from proctor.blocks.lepton.workspace import Workspace
 from proctor.blocks.stray import JOB_NAME, Stray
 

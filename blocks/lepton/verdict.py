@@ -20,6 +20,9 @@ LATE = 300.0
 EXIT_NO_CAPACITY = 75
 EXIT_TIMEOUT = 124
 
+MOVED = "Lepton took it off its node and runs it again"
+"""What is said about a job that waits after it has run."""
+
 WHY = 60.0
 """Seconds between two questions why a job still waits."""
 QUESTIONS = 5
@@ -58,6 +61,7 @@ def verdict(stages: Mapping[str, Stage], asked: Asked, job: SeenJob | None, limi
     means = job_meaning(job.state, job.succeeded, job.failed)
     if means.phase is Phase.WAITING:
         words = f"{means.words} ({asked.why})" if asked.why else means.words
+        words = f"{MOVED}: it {words}" if asked.moved else words
         return Verdict(StepStatus(JobState.PENDING, message=words), while_waiting(asked, job, limits, now))
     if means.phase is Phase.RUNNING:
         status = running(stages, asked)
@@ -106,8 +110,8 @@ def while_waiting(asked: Asked, job: SeenJob, limits: Limits, now: float) -> Nex
 
 
 def waited(asked: Asked, job: SeenJob, now: float) -> float:
-    """Seconds since it was asked for; a job that ran before has not waited for capacity."""
-    return 0.0 if asked.running else now - (asked.at or job.created or now)
+    """Seconds since it was asked for, or since it lost its node."""
+    return 0.0 if asked.running else now - (asked.moved or asked.at or job.created or now)
 
 
 def running(stages: Mapping[str, Stage], asked: Asked) -> StepStatus:

@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from proctor.blocks.errors import BackendError, RejectedError, TransientError
 from proctor.blocks.lepton.connection import RefusalError, forget, patiently
 from proctor.blocks.lepton.render import without_none
+from proctor.blocks.lepton.states import Phase, job_meaning
 from proctor.configs.execution_schema import LeptonExecution
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ class SeenJob:
     """Seconds of the epoch, by Lepton's clock."""
     ours: str = ""
     """The job of ours that its environment names."""
+    doubles: tuple["SeenJob", ...] = ()
+    """Others of the same name: the answer to the creation of one was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +71,12 @@ class Workspace:
     def jobs(self, prefix: str) -> dict[str, SeenJob]:
         """Every job whose name begins so, by name, ended and archived ones too: one request for up to 500.
 
-        Where a name stands twice, because the answer to its creation was lost, the first one counts.
+        Where a name stands twice, because the answer to its creation was lost, the one that got furthest counts.
         """
-        found: dict[str, SeenJob] = {}
-        for job in self.every_job(prefix):
-            known = found.get(job.name)
-            if known is None or job.created < known.created:
-                found[job.name] = job
-        return found
+        found: dict[str, list[SeenJob]] = {}
+        for job in sorted(self.every_job(prefix), key=how_far):
+            found.setdefault(job.name, []).append(job)
+        return {name: replace(jobs[0], doubles=tuple(jobs[1:])) for name, jobs in found.items()}
 
     def every_job(self, prefix: str) -> list[SeenJob]:
         """The same with doubles."""
@@ -103,8 +105,8 @@ class Workspace:
         """Lepton's id of a new job. Never repeated by itself: two requests are two jobs."""
         from leptonai.api.v2.types.job import LeptonJob  # noqa: PLC0415
 
-        body = LeptonJob(**without_none(dict(document)))
         name = document["metadata"]["name"]
+        body = built(f"job {name}", LeptonJob, document)
         made = self.ask(f"job {name}", lambda client: client.job.create(body))
         return str(made.metadata.id_ or "")
 
@@ -122,7 +124,7 @@ class Workspace:
         """The reasons of a job's events (or of its warnings), newest last; empty when there is nothing to learn."""
         try:
             events = self.ask(f"events of {native_id}", lambda client: client.job.get_events(native_id))
-        except RefusalError:
+        except BackendError:
             return []
         told = sorted(events, key=lambda event: event.last_observed_time)
         return [str(event.reason) for event in told if not warnings or event.type_ == "Warning"]
@@ -159,8 +161,8 @@ class Workspace:
         """A new endpoint. Raises RefusalError with status 409 for a name that is taken."""
         from leptonai.api.v2.types.deployment import LeptonDeployment  # noqa: PLC0415
 
-        body = LeptonDeployment(**without_none(dict(document)))
         name = document["metadata"]["name"]
+        body = built(f"endpoint {name}", LeptonDeployment, document)
         self.ask_endpoints(f"endpoint {name}", lambda client: client.deployment.create_with_response(body))
 
     def delete_endpoint(self, name: str) -> None:
@@ -174,7 +176,7 @@ class Workspace:
         """What its events say, as `reason`, newest last."""
         try:
             events = self.ask_endpoints(f"events of {name}", lambda client: client.deployment.get_events(name))
-        except RefusalError:
+        except BackendError:
             return []
         return [str(event.reason) for event in events]
 
@@ -248,13 +250,10 @@ class Workspace:
                 **who, start=start, end=end, limit=LOG_PAGE, direction="forward", timeout=60
             ),
         )
-        streams = answer.get("data", {}).get("result", [])
-        rows = [
-            (int(stamp), str(stream.get("stream", {}).get("replica", "")), str(text))
-            for stream in streams
-            for stamp, text in stream.get("values", [])
-        ]
-        return sorted(rows, key=lambda row: row[0])
+        try:
+            return sorted(rows_of(answer), key=lambda row: row[0])
+        except (AttributeError, TypeError, ValueError):
+            raise TransientError(f"the log of {name}: Lepton answered something that is no log") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +265,32 @@ class Shape:
     memory_gib: float
     accelerators: str
     """For instance `8 x H100-80GB`; empty for a shape without."""
+
+
+def how_far(job: SeenJob) -> tuple[int, float]:
+    """The order in which jobs of one name count: what runs or has run, what waits, what is being removed."""
+    phase = job_meaning(job.state, job.succeeded, job.failed).phase
+    return {Phase.STOPPED: 2, Phase.WAITING: 1, Phase.UNKNOWN: 1}.get(phase, 0), job.created
+
+
+def built(what: str, kind: Callable[..., T], document: Mapping[str, Any]) -> T:
+    """The SDK's object for a document. Raises RejectedError, with what is wrong and no value, when it refuses one."""
+    from pydantic import ValidationError  # noqa: PLC0415 (the SDK's)
+
+    try:
+        return kind(**without_none(dict(document)))
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise RejectedError(f"{what}: the Lepton SDK refuses it: {wrong}") from None
+
+
+def rows_of(answer: Mapping[str, Any]) -> list[tuple[int, str, str]]:
+    """The lines of an answer from `GET /logs`: time, replica, text."""
+    return [
+        (int(stamp), str((stream.get("stream") or {}).get("replica", "")), str(text))
+        for stream in (answer.get("data") or {}).get("result") or []
+        for stamp, text in stream.get("values") or []
+    ]
 
 
 def removed(native_id: str, mode: str, client: "APIClient") -> None:

@@ -12,13 +12,19 @@ stage() {
 
 say() { printf 'proctor: %s\n' "$*"; }
 
-# claim: only the first process of this job name may run this step; a second one leaves without a trace.
+# claim: only the first process of this job name may run this step; a second one leaves without a trace. An engine that
+# starts again what it took off its machine says who it is by PROCTOR_CLAIMANT, and finds its own claim.
 claim() {
   mkdir -p "$OUT/.proctor" || exit 73
-  if ! mkdir "$OUT/.proctor/claim-$JOB" 2>/dev/null; then
-    [ ! -d "$OUT/.proctor/claim-$JOB" ] || exit 0
+  if mkdir "$OUT/.proctor/claim-$JOB" 2>/dev/null; then
+    [ -z "${PROCTOR_CLAIMANT:-}" ] || echo "$PROCTOR_CLAIMANT" >"$OUT/.proctor/claim-$JOB/owner"
+  elif [ ! -d "$OUT/.proctor/claim-$JOB" ]; then
     say "cannot write to $OUT" >&2
     exit 73
+  elif [ -n "${PROCTOR_CLAIMANT:-}" ] && [ "$(cat "$OUT/.proctor/claim-$JOB/owner" 2>/dev/null)" = "$PROCTOR_CLAIMANT" ]; then
+    say "this job lost its machine and starts again"
+  else
+    exit 0
   fi
   echo $$ >"$OUT/.proctor/claim-$JOB/pid"
   rm -f "$OUT/stage.running" "$OUT/stage.waiting" "$OUT/stage.exit"

@@ -73,9 +73,9 @@ class Place(Setup):
         """Let everything that the ledger remembers have happened so much earlier."""
         with opened(handle) as page:
             assert page
-            for entry in (page.endpoint, *page.steps.values()):
-                for name in ("at", "running", "ended", "looked"):
-                    if value := getattr(entry, name):
+            for entry in (page, page.endpoint, *page.steps.values()):
+                for name in ("at", "running", "moved", "ended", "looked", "probed", "silent"):
+                    if value := getattr(entry, name, 0.0):
                         setattr(entry, name, value - seconds)
 
     def finish(self, handle: JobHandle, step: str = "a.0", code: str = "0") -> None:

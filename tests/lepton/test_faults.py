@@ -12,7 +12,7 @@ import requests
 
 from proctor.blocks.errors import RejectedError, TransientError
 from proctor.blocks.job import EnvVar, JobHandle, JobState
-from proctor.blocks.lepton import connection, overseer
+from proctor.blocks.lepton import connection, removal
 from proctor.blocks.lepton.render import endpoint_name, job_name, secret_of
 from proctor.blocks.stage_files import lost
 from tests.lepton.login import log_in
@@ -394,7 +394,7 @@ class TestCancelling:
     def test_a_removal_that_takes_its_time_is_not_called_done(
         self, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(overseer, "GONE_SECONDS", 1.0)
+        monkeypatch.setattr(removal, "GONE_SECONDS", 1.0)
         place.service.world.deletion = 4
         handle = submit_until(place, place.one())
         with pytest.raises(TransientError, match="has not removed"):

@@ -1,7 +1,5 @@
 """How results come home: through a log or an object store, whole or not at all."""
 
-import base64
-import hashlib
 import json
 import random
 from collections.abc import Iterator
@@ -13,10 +11,11 @@ import pytest
 from proctor.blocks.errors import ResultError
 from proctor.blocks.job import Container, EnvVar, JobHandle, JobState
 from proctor.blocks.job_files import step_files
-from proctor.blocks.lepton import connection
-from proctor.blocks.lepton.homecoming import assembled, verify
+from proctor.blocks.lepton import connection, homecoming
+from proctor.blocks.lepton.homecoming import assembled
 from proctor.blocks.lepton.render import job_name, secret_of
 from tests.engine import fake_harness_image
+from tests.lepton.archives import lines
 from tests.lepton.login import log_in
 from tests.lepton.place import FAILS, RUNS, Place
 from tests.lepton.service import Service
@@ -26,42 +25,26 @@ PACKED = bytes(range(256)) * 40
 BIG = "import random; (out / 'big').write_bytes(random.Random(1).randbytes(3 << 20))"
 
 
-def lines(packed: bytes = PACKED, key: str = "job-0") -> list[str]:
-    """What a job prints."""
-    text = base64.b64encode(packed).decode()
-    parts = [text[at : at + 1000] for at in range(0, len(text), 1000)]
-    found = [f"@proctor-part {key} {number}/{len(parts)} {part}" for number, part in enumerate(parts, 1)]
-    return [*found, f"@proctor-sum {key} {len(parts)} {hashlib.sha256(packed).hexdigest()}"]
-
-
 class TestLines:
     """Lines of a log become the bytes that they were, or an error that says why not."""
 
     def test_in_any_order_with_others_between_and_twice(self) -> None:
-        shuffled = [*lines(), *lines(b"others", "job-1"), "an epoch took 3 s", *lines()]
+        shuffled = [*lines(PACKED), *lines(b"others", "job-1"), "an epoch took 3 s", *lines(PACKED)]
         random.Random(1).shuffle(shuffled)
         assert assembled("job-0", shuffled) == PACKED
 
     def test_a_missing_line(self) -> None:
         with pytest.raises(ResultError, match="1 of 14 lines with its results are missing"):
-            assembled("job-0", lines()[1:])
+            assembled("job-0", lines(PACKED)[1:])
 
     def test_a_missing_end(self) -> None:
         with pytest.raises(ResultError, match=r"does not hold its results \(yet\)"):
-            assembled("job-0", lines()[:-1])
+            assembled("job-0", lines(PACKED)[:-1])
 
     def test_a_damaged_line(self) -> None:
-        damaged = [lines()[0][:-4] + "AAAA", *lines()[1:]]
+        damaged = [lines(PACKED)[0][:-4] + "AAAA", *lines(PACKED)[1:]]
         with pytest.raises(ResultError, match="checksum does not fit"):
             assembled("job-0", damaged)
-
-    def test_a_file_that_is_not_what_it_was(self, tmp_path: Path) -> None:
-        (tmp_path / ".proctor").mkdir()
-        (tmp_path / "results.yml").write_text("a: 1\n")
-        digest = hashlib.sha256(b"a: 2\n").hexdigest()
-        (tmp_path / ".proctor" / "j.sha256").write_text(f"{digest}  ./results.yml\n")
-        with pytest.raises(ResultError, match=r"results.yml is missing or damaged"):
-            verify(tmp_path, "j")
 
 
 @pytest.fixture
@@ -177,6 +160,42 @@ class TestThroughAnObjectStore:
         place = Real(tmp_path, real, results=results)
         assert "no upload to s3://bucket/x can be signed here" in str(place.refused(place.one()))
         assert (real.jobs, real.secrets) == ([], {})
+
+
+@pytest.mark.live
+class TestOnAVolume:
+    """What is written there is looked at before it counts, and a job that starts again goes on with it."""
+
+    def place(self, folder: Path, service: Service) -> Real:
+        place = Real(folder, service)
+        service.volumes["node-nfs:shared"] = folder
+        return place
+
+    def test_a_file_that_was_damaged_afterwards(
+        self, real: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(homecoming, "MANIFEST_SECONDS", 2.0)
+        place = self.place(tmp_path, real)
+        (handle,) = place.submit(place.job(place.step("a.0")))
+        assert place.wait(handle).state is JobState.COMPLETED
+        folder = place.backend().fetch(handle, "a.0", tmp_path / "home")
+        assert (folder / "results.yml").exists()
+        (step_files(handle, "a.0").folder / "results.yml").write_text("results: {}\n")
+        with pytest.raises(ResultError, match=r"results.yml is missing or damaged"):
+            place.backend().fetch(handle, "a.0", tmp_path / "home")
+
+    def test_a_job_that_lost_its_node_starts_again_where_it_was(self, real: Service, tmp_path: Path) -> None:
+        place = self.place(tmp_path, real)
+        script = "(out / 'again').exists() or ((out / 'again').write_text(''), time.sleep(60))"
+        (handle,) = place.submit(place.job(place.step("a.0", script)))
+        folder = step_files(handle, "a.0").folder
+        place.until(handle, lambda _: (folder / "again").exists())
+        real.preempt(job_name(handle, 0))
+        status = place.wait(handle)
+        assert status.state is JobState.COMPLETED, status
+        assert place.runs("a.0") == 2
+        assert "this job lost its machine and starts again" in (folder / "harness.log").read_text()
+        assert [each.method for each in real.requests].count("POST") == 1
 
 
 class TestLogs:
