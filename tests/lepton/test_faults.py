@@ -1,6 +1,5 @@
 """Whatever goes wrong between us and Lepton: nothing is doubled, lost or called failed, and a person is told what to do."""
 
-import os
 import pickle
 import time
 from collections.abc import Iterator
@@ -8,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from proctor.blocks.errors import RejectedError, TransientError
 from proctor.blocks.job import EnvVar, JobHandle, JobState
 from proctor.blocks.lepton import connection, removal
-from proctor.blocks.lepton.render import endpoint_name, job_name, secret_of
+from proctor.blocks.lepton.render import secret_of
 from proctor.blocks.stage_files import lost
 from tests.lepton.login import log_in
 from tests.lepton.place import FAILS, QUEUES, RUNS, Place, asks, posts, wait_until
@@ -88,41 +86,6 @@ class TestCreation:
         assert len(place.jobs(job)) == 2
         place.backend().cancel([handle])
         assert place.jobs(job) == []
-
-    @pytest.mark.parametrize("after", range(1, 9))
-    def test_a_crash_between_any_two_requests_leaves_one_job_and_one_endpoint(self, place: Place, after: int) -> None:
-        job = place.job(asks(place.step("a.0")), server=place.scripted())
-        pid = os.fork()
-        if pid == 0:
-            connection.MADE.clear()
-            try:
-                die_after(after)
-                place.backend().submit([job])
-            finally:
-                os._exit(0)
-        died = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        assert died == 1, "it was to die in the middle"
-        handle = submit_until(place, job)
-        place.until(handle, lambda status: status.state is JobState.RUNNING)
-        assert [each["metadata"]["name"] for each in place.service.endpoints] == [endpoint_name(job)]
-        assert place.jobs(job) == [job_name(job, 0)]
-        place.backend().cancel([handle])
-        assert (place.service.live(), place.service.secrets) == ([], {})
-
-
-def die_after(answers: int) -> None:
-    """End this process without a word as soon as it has got so many answers."""
-    asked, plain = 0, requests.Session.send
-
-    def counted(self: Any, *arguments: Any, **options: Any) -> Any:
-        nonlocal asked
-        answer = plain(self, *arguments, **options)
-        asked += 1
-        if asked == answers:
-            os._exit(1)
-        return answer
-
-    requests.Session.send = counted  # type: ignore[method-assign]
 
 
 class TestLooking:
