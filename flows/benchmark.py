@@ -5,6 +5,7 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed
 
 from proctor.blocks.job import JobState, Step
@@ -35,6 +36,16 @@ async def benchmark(evaluation: str, name: str, step: str, output_dir: str) -> S
 
 async def run_benchmark(started: EvaluationRun, step: Step, output_dir: Path, runs: BenchmarkRuns) -> Outcome:
     """The run of one benchmark, as a subflow of its evaluation's; what it ends in is a value, never an exception."""
+    try:
+        state = await drive(started, step, output_dir, runs)
+    except Exception as error:  # noqa: BLE001 the other benchmarks go on, whatever it is
+        get_run_logger().exception("%s cannot be followed", step.benchmark)
+        return Outcome(step.benchmark, "failed", f"it cannot be followed: {type(error).__name__}: {error}")
+    return Outcome(step.benchmark, ending(state), state.message or "")
+
+
+async def drive(started: EvaluationRun, step: Step, output_dir: Path, runs: BenchmarkRuns) -> State[Any]:
+    """Begin the run of a benchmark, or find it again, and see it to its end, which is the answer."""
     parameters = {
         "evaluation": started.id,
         "name": step.benchmark,
@@ -45,8 +56,9 @@ async def run_benchmark(started: EvaluationRun, step: Step, output_dir: Path, ru
     state = flow_run.state
     if state is None or not state.is_completed():
         with runs.inside(flow_run):
-            state = await runs.end(flow_run, await benchmark.fn(**parameters))
-    return Outcome(step.benchmark, ending(state), state.message or "")
+            state = await benchmark.fn(**parameters)
+            state = await runs.end(flow_run, state)
+    return state
 
 
 def ending(state: State[Any]) -> Ending:

@@ -64,7 +64,7 @@ async def follow_all(started: EvaluationRun, watcher: Watcher, later: list[JobSp
         outcomes = await run_all(started, watcher, later)
         done.set()
         await publishing
-        return outcomes, listening.done()
+        return outcomes, listening.done() and not listening.cancelled() and listening.exception() is None
     finally:
         for background in (listening, watching, publishing):
             background.cancel()
@@ -82,8 +82,11 @@ def still_tried(watcher: Watcher, handle: JobHandle, lost: tuple[str, ...]) -> t
 
 
 async def restart(started: EvaluationRun, watcher: Watcher, handle: JobHandle, steps: tuple[str, ...]) -> None:
-    """Submit these steps as the next attempt of their job, and end what is left of the one before."""
-    if not steps:
+    """Submit these steps as the next attempt of their job, and end what is left of the one before.
+
+    Nothing begins again in an evaluation that is being cancelled.
+    """
+    if not steps or watcher.cancelled:
         return
     job = next(each for each in watcher.plan.jobs if family(each.name) == family(handle.name))
     following = remaining(latest(job, watcher.handles(job)), steps)

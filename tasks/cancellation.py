@@ -7,7 +7,6 @@ from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.logging import get_run_logger
 
-from proctor.blocks.errors import BackendError
 from proctor.configs import records
 from proctor.tasks.api import api
 from proctor.tasks.records import EvaluationRun
@@ -58,7 +57,7 @@ async def release_step(watcher: Watcher, step: str) -> bool:
         return False
     try:
         await asyncio.to_thread(watcher.backend.cancel, [sight.handle], step)
-    except BackendError as error:
+    except Exception as error:  # noqa: BLE001 whatever it is, it is tried again, and the other steps are heard
         get_run_logger().warning("%s is not released yet: %s", step, error)
         return False
     watcher.nudge()
@@ -68,7 +67,7 @@ async def release_step(watcher: Watcher, step: str) -> bool:
 async def _release_all(watcher: Watcher) -> bool:
     try:
         await asyncio.to_thread(watcher.backend.cancel, [sight.handle for sight in watcher.sights])
-    except BackendError as error:
+    except Exception as error:  # noqa: BLE001
         get_run_logger().warning("the jobs are not released yet: %s", error)
         return False
     watcher.nudge()

@@ -16,7 +16,9 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import FlowRunContext
+from prefect.exceptions import ObjectNotFound
 from prefect.flows import Flow
+from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Running, to_state_create
 from prefect.tasks import Task
 
@@ -93,7 +95,11 @@ class BenchmarkRuns:
     async def end(self, run: FlowRun, state: State[Any]) -> State[Any]:
         """End a run in this state, or in Cancelled where somebody has cancelled it meanwhile; the answer is its end."""
         async with self._turn:
-            answer = await api().set_flow_run_state(run.id, state)
+            try:
+                answer = await api().set_flow_run_state(run.id, state)
+            except ObjectNotFound:
+                get_run_logger().warning("the run of %s was deleted; its benchmark counts as it ended", run.name)
+                return state
             if answer.status is SetStateStatus.ACCEPT:
                 return state
             over: State[Any] = Cancelled(message="it had ended when it was cancelled")

@@ -25,14 +25,21 @@ PROGRESS_SECONDS = 3.0
 
 
 async def publish_plan(run: EvaluationRun, watcher: Watcher) -> None:
-    """The plan as each backend would send it, with what a user might not expect."""
+    """The plan as each backend would send it, with what a user might not expect. Without it the evaluation goes on."""
+    try:
+        await write_artifact(run, "markdown", records.plan_key(run.id), await plan_text(watcher))
+    except Exception as error:  # noqa: BLE001 the jobs are being submitted meanwhile, and must be watched
+        get_run_logger().warning("the plan is not published: %s", error)
+    await publish_links(run, watcher)
+
+
+async def plan_text(watcher: Watcher) -> str:
+    """The plan as a document."""
     planned = watcher.plan
     rendered = await asyncio.to_thread(lambda: [watcher.backend.render(job) for job in planned.jobs])
     notes = "".join(f"- {note}\n" for note in planned.notes)
     jobs = "\n".join(f"## {job.name}\n\n```\n{text}\n```\n" for job, text in zip(planned.jobs, rendered, strict=True))
-    text = f"# {planned.model}\n\nResults: `{planned.folder}`\n\n{notes}\n{jobs}"
-    await write_artifact(run, "markdown", records.plan_key(run.id), text)
-    await publish_links(run, watcher)
+    return f"# {planned.model}\n\nResults: `{planned.folder}`\n\n{notes}\n{jobs}"
 
 
 async def publish_links(run: EvaluationRun, watcher: Watcher, receipts: Sequence[Receipt] = ()) -> None:

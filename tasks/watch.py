@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 
 from proctor.blocks.backend import Backend
-from proctor.blocks.errors import BackendUnavailableError, TransientError
+from proctor.blocks.errors import BackendError, BackendUnavailableError
 from proctor.blocks.job import JobHandle, JobSpec, JobState, ServerStatus, StepStatus
 from proctor.configs.execution_schema import BaseExecution
 from proctor.configs.schema import EvaluationConfig
@@ -142,7 +142,7 @@ class Watcher:
         try:
             seen = await asyncio.to_thread(self.backend.poll, live) if live else {}
             self.trouble = ""
-        except TransientError as error:
+        except BackendError as error:  # refused or unreachable, it says nothing about the jobs
             seen, self.trouble = {}, str(error)
         now = time.monotonic()
         for handle in live:

@@ -19,7 +19,7 @@ from proctor.tasks.watch import Watcher
 class Scripted(Backend):
     """A backend whose every look is the next line of a script; the last one stays."""
 
-    script: list[JobState | BackendError] = Field(default_factory=list)
+    script: list[JobState | Exception] = Field(default_factory=list)
     polls: int = 0
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -33,7 +33,7 @@ class Scripted(Backend):
     def poll(self, handles: Collection[JobHandle]) -> dict[JobHandle, JobStatus]:
         now = self.script[min(self.polls, len(self.script) - 1)]
         self.polls += 1
-        if isinstance(now, BackendError):
+        if isinstance(now, Exception):
             raise now
         steps = StepStatus(now, 0 if now is JobState.COMPLETED else None)
         return {
@@ -61,7 +61,7 @@ def planned(patience: float = 60.0) -> tuple[EvaluationConfig, Plan]:
     return config, plan(config, "0000abcd", datetime.now(UTC))
 
 
-async def end(steps: int, *script: JobState | BackendError, patience: float = 60.0) -> tuple[list[JobState], int]:
+async def end(steps: int, *script: JobState | Exception, patience: float = 60.0) -> tuple[list[JobState], int]:
     """How this many steps ended, and how often the backend was asked meanwhile."""
     config, what = planned(patience)
     backend = Scripted(script=list(script))
@@ -98,6 +98,12 @@ def test_out_of_patience_says_why() -> None:
         asyncio.run(end(2, JobState.RUNNING, TransientError("no route to host"), patience=0.1))
 
 
+def test_a_backend_that_refuses_to_answer_is_no_evidence_about_its_jobs() -> None:
+    refused = RejectedError("the Docker engine refused: internal error")
+    states, polls = asyncio.run(end(2, JobState.RUNNING, refused, JobState.COMPLETED))
+    assert (states, polls) == ([JobState.COMPLETED] * 2, 3)
+
+
 def test_whatever_stops_the_watching_leaves_the_jobs_alone() -> None:
-    with pytest.raises(BackendUnavailableError, match="left alone: RejectedError: you are banned"):
-        asyncio.run(end(2, JobState.RUNNING, RejectedError("you are banned")))
+    with pytest.raises(BackendUnavailableError, match="left alone: KeyError: 'State'"):
+        asyncio.run(end(2, JobState.RUNNING, KeyError("State")))
