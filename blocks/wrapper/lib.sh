@@ -100,7 +100,8 @@ run_child() {
 
 SHELL_PATH=$(command -v bash || command -v sh)
 CHILD='' DOG='' STOPPED='' TIMED_OUT='' CODE=0
-trap 'STOPPED=1; end_child TERM; [ -z "$CHILD" ] || watchdog "$GRACE" USR2' TERM INT
+# STOPPED: when we were told to end, in seconds since the epoch
+trap 'STOPPED=$(date +%s); end_child TERM; [ -z "$CHILD" ] || watchdog "$GRACE" USR2' TERM INT
 trap 'TIMED_OUT=1; end_child TERM; watchdog "$GRACE" USR2' USR1
 trap 'end_child KILL' USR2
 trap '' HUP

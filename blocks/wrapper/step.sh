@@ -106,8 +106,9 @@ probes_pass() {
     return 0
   fi
   probe "$MODELS_URL"
-  WHY="$MODELS_URL: ${STATUS#000 }"
-  case $STATUS in 000*) return 1 ;; esac
+  case $STATUS in 000*) WHY="$MODELS_URL: ${STATUS#000 }" ;; *) WHY="$MODELS_URL answers $STATUS" ;; esac
+  # a gateway answers also while nothing is behind it; any other answer is one of the endpoint (501: it knows no such route)
+  case $STATUS in 000* | 50[02-9] | 5[1-9]?) return 1 ;; esac
   if [ "$STATUS" = 200 ] && [ -s "$OUT/.probe" ]; then mv -f "$OUT/.probe" "$OUT/server-models.json"; fi
   rm -f "$OUT/.probe"
 }
@@ -153,6 +154,39 @@ count_answers() {
   COUNTING=$!
 }
 
+# seconds_for_post: sets LEFT to the seconds that post_cmd may take (empty for any number), and SIGNAL to what ends it.
+seconds_for_post() {
+  LEFT='' SIGNAL=USR2
+  if [ -n "$STOPPED" ]; then
+    LEFT=$((STOPPED + GRACE - $(date +%s)))
+  elif [ -n "$TIMED_OUT" ]; then
+    LEFT=$GRACE
+  elif [ -n "$TIMEOUT" ]; then
+    LEFT=$((BEGUN + TIMEOUT - $(date +%s)))
+    SIGNAL=USR1
+  fi
+}
+
+# run_post: post_cmd has what is left of the limit or, after its harness was told to end, of the grace. The harness's end counts.
+run_post() {
+  [ -n "$POST" ] || return 0
+  seconds_for_post
+  if [ -n "$LEFT" ] && [ "$LEFT" -le 0 ]; then
+    say "no time is left for post_cmd"
+    return 0
+  fi
+  harness_code=$CODE harness_late=$TIMED_OUT
+  "$SHELL_PATH" -c "$POST" &
+  CHILD=$!
+  [ -z "$LEFT" ] || watchdog "$LEFT" "$SIGNAL"
+  run_child
+  [ "$CODE" = 0 ] || say "post_cmd ended with $CODE$([ "$TIMED_OUT" = "$harness_late" ] || echo ": the limit of $TIMEOUT s is over")"
+  [ -z "$DOG" ] || kill "$DOG" 2>/dev/null
+  DOG=''
+  sweep
+  CHILD='' CODE=$harness_code TIMED_OUT=$harness_late
+}
+
 judge() {
   if [ -n "$TIMED_OUT" ]; then
     finish 124 "timed out after $TIMEOUT s"
@@ -182,6 +216,7 @@ own_adapter_port
 stage running "$JOB"
 COUNTING=''
 count_answers
+BEGUN=$(date +%s)
 "$SHELL_PATH" -c "$COMMAND" &
 CHILD=$!
 [ -z "$TIMEOUT" ] || watchdog "$TIMEOUT" USR1
@@ -192,5 +227,5 @@ DOG=''
 [ -z "$COUNTING" ] || kill "$COUNTING" 2>/dev/null
 sweep
 CHILD=''
-[ -z "$POST" ] || "$SHELL_PATH" -c "$POST" || say "post_cmd ended with $?"
+run_post
 judge
