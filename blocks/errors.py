@@ -34,6 +34,15 @@ class BackendError(Exception):
 class TransientError(BackendError):
     """Worth another try later; nothing is known to have happened."""
 
+    def __init__(self, message: str, within: float | None = None) -> None:
+        super().__init__(message, within)
+        self.message = message
+        self.within = within
+        """For how many seconds trying again makes sense, where that is less than the patience for the whole backend."""
+
+    def __str__(self) -> str:
+        return self.message
+
 
 class RejectedError(BackendError):
     """The backend refused, in its own words; asking again changes nothing."""

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from proctor.blocks.installed import require_installed
+from proctor.blocks.render import render
 from proctor.cli import stack, workers
 from proctor.cli.address import here
 from proctor.cli.api import PrefectApi
@@ -32,6 +33,7 @@ def start(config: EvaluationConfig, say: Say) -> tuple[PrefectApi, FlowRun]:
     """Check a config as far as this machine can, bring up what runs it, and start it. Raises ConfigError first."""
     require_installed(config.execution.type)
     planned = plan(config, SAMPLE_ID, datetime.now(UTC))
+    require_sendable(config, planned)
     address = here()
     shared = address is None or address.on_this_machine
     if shared:
@@ -42,6 +44,13 @@ def start(config: EvaluationConfig, say: Say) -> tuple[PrefectApi, FlowRun]:
     if not found.own and (missing := workers.nobody(api)):
         say(missing)
     return api, create(api, config, planned.model, handed)
+
+
+def require_sendable(config: EvaluationConfig, planned: Plan) -> None:
+    """Raise ConfigError for what a backend of ours would not even show, as `--dry-run` does."""
+    if config.execution.type in BUILTIN_EXECUTIONS:
+        for job in planned.jobs:
+            render(job, config.execution)
 
 
 def require_sound(config: EvaluationConfig, planned: Plan, say: Say) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from proctor.configs.fields import EnvMap, Seconds, Section
+from proctor.configs.fields import DockerHost, EnvMap, Gpus, Network, Seconds, Section, Size, User
 from proctor.configs.lepton_fields import LeptonMount
 
 
@@ -54,7 +54,7 @@ class LocalExecution(BaseExecution):
     mode: Literal["sequential", "parallel"] = Field(
         "sequential", description="One benchmark after the other, or at the same time."
     )
-    docker_host: str | None = Field(
+    docker_host: DockerHost | None = Field(
         None, description="unix://, tcp:// or ssh:// address of the engine; default: DOCKER_HOST."
     )
     shares_files: bool | None = Field(
@@ -65,18 +65,20 @@ class LocalExecution(BaseExecution):
         default_factory=list, description="Flags as for `docker run`, for instance --gpus=all."
     )
     extra_docker_args: str = Field("", description="The same as one string of flags.")
-    memory_limit: str | None = Field(None, description="Memory of one container, for instance 64g.")
+    memory_limit: Size | None = Field(None, description="Memory of one container, for instance 64g.")
     cpus: float | None = Field(None, gt=0, description="CPUs of one container.")
-    shm_size: str | None = Field(None, description="Size of /dev/shm, for instance 16g.")
-    gpus: str | int | None = Field(
-        None, description="all, a number, or device=0,1; servers get all GPUs by default where there are any."
+    shm_size: Size | None = Field(None, description="Size of /dev/shm, for instance 16g.")
+    gpus: Gpus | None = Field(
+        None, description="all, none, a number, or device=0,1; servers get all GPUs by default where there are any."
     )
     mounts: list[str] = Field(default_factory=list, description="SOURCE:TARGET[:ro] for benchmarks and servers.")
-    network: str | None = Field(
+    network: Network | None = Field(
         None, description="Docker network; default: host for an endpoint on this machine, else a bridge."
     )
-    user: str | None = Field(
-        None, description="uid[:gid] inside the containers; default: yours, so that results belong to you."
+    user: User | None = Field(
+        None,
+        description="uid[:gid] inside the containers; default: yours, so that results belong to you. Another one needs "
+        "Proctor to run as root, which gives the folders of the benchmarks to it and takes the results back.",
     )
     pull: Literal["missing", "always", "never"] = Field("missing", description="When to pull images.")
     registry_auth: str | None = Field(

@@ -1,9 +1,10 @@
 """The field types that several sections of a config share."""
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from proctor.configs.errors import ConfigError
 
@@ -30,6 +31,66 @@ def seconds_of(value: Any) -> Any:
 
 Seconds = Annotated[float, BeforeValidator(seconds_of), Field(gt=0)]
 """A duration: `HH:MM:SS`, `D-HH:MM:SS` or seconds."""
+
+
+def fitting(pattern: str, words: str) -> Callable[[str], str]:
+    """A check that text matches a pattern; `words` say what to write instead."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"{text!r} does not fit; write {words}")
+        return text
+
+    return check
+
+
+SIZE = r"\d+(\.\d+)?[kKmMgGtT]?[bB]?"
+GPUS = r"all|none|\d+|\"?device=[\w-]+(,[\w-]+)*\"?"
+USER = r"(\d+|root)(:(\d+|root))?"
+
+Size = Annotated[
+    str,
+    AfterValidator(fitting(SIZE, "a number with k, m, g or t behind it, for instance 64g")),
+    WithJsonSchema({"type": "string", "pattern": f"^{SIZE}$"}),
+]
+"""An amount of memory as Docker takes it."""
+
+
+def gpus_of(value: Any) -> Any:
+    """GPUs as text; a number of them may be written as one."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Gpus = Annotated[
+    str,
+    BeforeValidator(gpus_of),
+    AfterValidator(fitting(GPUS, "all, none, a number, or device=0,1")),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": f"^({GPUS})$"}, {"type": "integer", "minimum": 0}]}),
+]
+"""GPUs as `docker run --gpus` takes them, or none."""
+User = Annotated[
+    str,
+    BeforeValidator(gpus_of),
+    AfterValidator(fitting(USER, "uid or uid:gid in numbers, for instance 1000:1000")),
+    WithJsonSchema({"type": "string", "pattern": f"^{USER}$"}),
+]
+"""A user inside of a container."""
+NETWORK = r"[A-Za-z0-9][\w.-]*|container:[\w.-]+"
+Network = Annotated[
+    str,
+    AfterValidator(fitting(NETWORK, "the name of a Docker network, for instance host or bridge")),
+    WithJsonSchema({"type": "string", "pattern": f"^({NETWORK})$"}),
+]
+"""A network of a container engine."""
+DOCKER_HOST = r"(unix|tcp|ssh|https?|npipe|fd)://.+"
+DockerHost = Annotated[
+    str,
+    AfterValidator(
+        fitting(DOCKER_HOST, "an address such as unix:///var/run/docker.sock, tcp://HOST:2376 or ssh://USER@HOST")
+    ),
+    WithJsonSchema({"type": "string", "pattern": f"^{DOCKER_HOST}$"}),
+]
+"""Where a container engine listens."""
 
 EnvMap = Annotated[
     dict[str, str],

@@ -79,13 +79,14 @@ async def submit(run: EvaluationRun, jobs: list[JobSpec], backend: str, patience
 
 async def _patiently(call: Callable[[], T], patience: float, trouble: str) -> T:
     """The answer of a backend that may be away for a while. Raises BackendUnavailableError when patience ends."""
-    deadline, pause = time.monotonic() + patience, 1.0
+    began, pause = time.monotonic(), 1.0
     while True:
         try:
             return await asyncio.to_thread(call)
         except TransientError as error:
-            if time.monotonic() + pause > deadline:
-                raise BackendUnavailableError(f"{trouble} for {patience:g} s: {error}") from error
+            limit = min(patience, error.within or patience)
+            if time.monotonic() + pause > began + limit:
+                raise BackendUnavailableError(f"{trouble} for {limit:g} s: {error}") from error
             get_run_logger().warning("%s yet, trying again: %s", trouble, error)
         await asyncio.sleep(pause)
         pause = min(60.0, pause * 2)

@@ -4,6 +4,7 @@ import re
 import shlex
 
 from proctor.blocks.job import Container, EnvVar, Mount, Server
+from proctor.blocks.slurm.runtimes import NIM_COMMAND
 from proctor.configs.deployment_schema import (
     BaseDeployment,
     CheckpointDeployment,
@@ -21,6 +22,8 @@ from proctor.tasks.environment import absolute, declared_mounts, env_vars, mount
 HUB_MODEL = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 """OWNER/MODEL, as the Hugging Face hub names models; no path of a machine."""
 IMAGES = {"vllm": "vllm/vllm-openai:latest", "sglang": "lmsysorg/sglang:latest"}
+NIM_PORTS = ("NIM_SERVER_PORT", "NIM_HTTP_API_PORT")
+"""Variables by which NIM images learn their port: those of language models, and the others."""
 Any_Deployment = VllmDeployment | SglangDeployment | NimDeployment | GenericDeployment
 PACKAGES = {"vllm": ("vllm",), "sglang": ("sglang[all]",)}
 
@@ -39,7 +42,7 @@ def server(config: EvaluationConfig) -> Server | None:
     own = deployment.model_copy(update={"port": deployment.port + 1}) if behind else deployment
     return Server(
         kind=deployment.type,
-        container=container(config, deployment),
+        container=container(config, own),
         command=command(own, served_model(config), containers=not without_containers(config)),
         port=deployment.port,
         served_model=served_model(config),
@@ -69,11 +72,23 @@ def container(config: EvaluationConfig, deployment: Any_Deployment) -> Container
     elif image is None:
         raise ConfigError(f"deployment.image is missing; a {deployment.type} deployment needs the image to run")
     own: list[EnvVar] = []
-    if isinstance(deployment, NimDeployment) and deployment.nim_model_name:
-        own.append(EnvVar("NIM_SERVED_MODEL_NAME", "lit", served_model(config)))
+    if isinstance(deployment, NimDeployment):
+        require_nothing_extra(deployment)
+        own += [EnvVar(name, "lit", str(deployment.port)) for name in NIM_PORTS]
+        if deployment.nim_model_name:
+            own.append(EnvVar("NIM_SERVED_MODEL_NAME", "lit", served_model(config)))
     declared = env_vars(config.env_vars, config.execution.env_vars, deployment.env_vars)
     places = mounts((*declared_mounts(config), *deployment.mounts), config)
     return Container(image, packages, (*own, *declared), (*model_mounts(config, deployment, places), *places))
+
+
+def require_nothing_extra(deployment: NimDeployment) -> None:
+    """Raise ConfigError for arguments of a server that its image starts by itself."""
+    if deployment.extra_args and not deployment.command:
+        raise ConfigError(
+            "deployment.extra_args: a NIM image starts its server by itself and takes its settings from variables; "
+            "set them in deployment.env_vars, or write the whole deployment.command"
+        )
 
 
 def require_packages(deployment: Any_Deployment, packages: tuple[str, ...]) -> None:
@@ -126,7 +141,7 @@ def command(deployment: Any_Deployment, served: str, *, containers: bool) -> str
         raise ConfigError(
             "deployment.command is missing; a generic deployment needs the command that starts its server"
         )
-    return None
+    return shlex.join(NIM_COMMAND) if deployment.pre_cmd else None
 
 
 def with_extra(text: str, deployment: BaseDeployment) -> str:

@@ -26,7 +26,7 @@ from proctor.blocks.docker.parse import (
     server_status,
 )
 from proctor.blocks.docker.render import render
-from proctor.blocks.docker.request import ContainerRequest, server_request, step_request
+from proctor.blocks.docker.request import ContainerRequest, numbers, server_request, step_request
 from proctor.blocks.errors import BackendError, RejectedError, ResultError
 from proctor.blocks.finding import Finding
 from proctor.blocks.job import EnvVar, JobHandle, JobSpec, JobState, JobStatus, ServerStatus, StepStatus
@@ -36,6 +36,7 @@ from proctor.blocks.job_files import (
     forestall,
     look_at_step,
     note_cancel,
+    settle,
     step_files,
     write_exit,
     write_order,
@@ -96,13 +97,17 @@ class DockerBackend(Backend):
         self, client: "DockerClient", job: JobSpec, there: Mapping[str, Mapping[str, Any]]
     ) -> JobHandle | BackendError:
         """Start one job, or say why it cannot be. Raises TransientError when it may be tried again."""
-        requests = [request for request in self.requests(client, job) if not already_begun(job, request.step, there)]
         try:
+            requests = [each for each in self.requests(client, job) if not already_begun(job, each.step, there)]
             images = {containers.require_image(request) for request in requests}
             found = {image: ensure_image(client, image, self.execution) for image in images}
             values = {request.step: variables(request) for request in requests}
-            write_files(job, self.execution, counted=not shares_files(client, self.execution))
-            provide = partial(self.provide, client, job)
+            shared = shares_files(client, self.execution)
+            write_files(job, self.execution, counted=not shared)
+            if shared:
+                give_folders(job, requests)
+            owners = {each.step: str(each.options.get("user", "0:0")) for each in requests}
+            provide = None if shared else partial(remote.provide, client, job, owners)
             with engine_errors():
                 containers.create_all(client, requests, found, values, provide)
         except (RejectedError, ConfigError) as error:
@@ -110,11 +115,6 @@ class DockerBackend(Backend):
                 containers.remove_all(client, containers.listing(client, [job.name])[job.name].values())
             return error if isinstance(error, RejectedError) else RejectedError(str(error))
         return JobHandle("local", job.name, job.evaluation, job.output_dir, tuple(step.name for step in job.steps))
-
-    def provide(self, client: "DockerClient", job: JobSpec, container: str, step: str) -> None:
-        """Give a container its files where the engine does not see ours."""
-        if step != SERVER and not shares_files(client, self.execution):
-            remote.provide(client, job, container, step)
 
     def requests(self, client: "DockerClient", job: JobSpec) -> list[ContainerRequest]:
         """The containers of a job."""
@@ -135,11 +135,15 @@ class DockerBackend(Backend):
         """One listing of the engine, joined with the stage files."""
         client = self.client()
         there = self.listing(client, {handle.name for handle in handles})
+        self.bring_stages(client, handles, there)
+        return {handle: look(client, handle, there[handle.name]) for handle in handles}
+
+    def bring_stages(self, client: "DockerClient", handles: Collection[JobHandle], there: containers.Listing) -> None:
+        """Have the stage files of these jobs on this machine, where the engine does not see its folders."""
         if not shares_files(client, self.execution):
             with engine_errors():
                 for handle in handles:
                     remote.mirror(client, handle, there[handle.name])
-        return {handle: look(client, handle, there[handle.name]) for handle in handles}
 
     def logs(self, handle: JobHandle, step: str | None, *, follow: bool, tail: int) -> Iterator[str]:
         """The container's log, or what was kept of it once the container is gone."""
@@ -165,8 +169,11 @@ class DockerBackend(Backend):
             ending += [entry for name, entry in entries.items() if step in {None, name}]
         with engine_errors():
             if not shares_files(client, self.execution):
-                remote.note_cancel(client, handles, there)
+                remote.note_cancel(client, handles, there, step)
             containers.stop_all(client, ending, GRACE_SECONDS + 3)
+        self.bring_stages(client, handles, self.listing(client, {handle.name for handle in handles}))
+        for handle in handles:
+            settle(handle, [step] if step else handle.steps)
         status = self.poll(handles)
         for handle in handles:
             for name, entry in there[handle.name].items():
@@ -206,6 +213,22 @@ def caller() -> str:
 def ours(folder: Path) -> bool:
     """Whether all in a folder belongs to us."""
     return all(path.lstat().st_uid == os.getuid() for path in [folder, *folder.rglob("*")])
+
+
+def give_folders(job: JobSpec, requests: Collection[ContainerRequest]) -> None:
+    """Give the folder of each step that runs as another user to that user. Raises RejectedError where we may not."""
+    for request in requests:
+        uid, gid = numbers(str(request.options.get("user", "0")))
+        if request.step == SERVER or uid in {0, os.getuid()}:
+            continue
+        if os.getuid() != 0:
+            raise RejectedError(
+                f"{request.step}: only root may let a container write its results as another user ({uid}); leave "
+                "execution.user out, or run Proctor's worker as root"
+            )
+        folder = step_files(job, request.step).folder
+        for path in [folder, *folder.rglob("*")]:
+            os.chown(path, uid, gid, follow_symlinks=False)
 
 
 def already_begun(job: JobSpec, step: str, there: Mapping[str, Mapping[str, Any]]) -> bool:

@@ -25,6 +25,7 @@ ADOPT_SECONDS = 10.0
 """How long a container may be under creation by somebody else."""
 SERVER_GRACE = 3
 """Seconds between TERM and KILL for a server."""
+NO_GPUS = {"none", "0"}
 Listing = dict[str, dict[str, Mapping[str, Any]]]
 """Containers by job name and step, as the engine lists them."""
 
@@ -39,11 +40,29 @@ def listing(client: "DockerClient", jobs: Collection[str]) -> Listing:
 
 
 def create(client: "DockerClient", request: ContainerRequest, digest: str, variables: Mapping[str, str]) -> str:
-    """Create one container, or adopt the one that has its name; the answer is its id."""
-    from docker.errors import APIError  # noqa: PLC0415 (only where containers run)
+    """Create one container, or adopt the one that has its name; the answer is its id. Raises RejectedError."""
+    from docker.errors import APIError, DockerException  # noqa: PLC0415 (only where containers run)
+    from requests.exceptions import RequestException  # noqa: PLC0415
+
+    try:
+        return str(client.containers.create(request.image, **arguments(client, request, digest, variables)).id)
+    except APIError as error:
+        if error.response is not None and error.response.status_code == 409:
+            return adopt(client, request.name)
+        raise
+    except RequestException:
+        raise
+    except (DockerException, ValueError, TypeError) as error:  # the SDK did not even ask
+        raise RejectedError(f"{request.step}: a setting of its container is not understood: {error}") from None
+
+
+def arguments(
+    client: "DockerClient", request: ContainerRequest, digest: str, variables: Mapping[str, str]
+) -> dict[str, Any]:
+    """A request in the SDK's words."""
     from docker.types import Mount, Ulimit  # noqa: PLC0415
 
-    arguments: dict[str, Any] = {
+    found: dict[str, Any] = {
         **request.options,
         "name": request.name,
         "command": list(request.command) if request.command else None,
@@ -58,13 +77,8 @@ def create(client: "DockerClient", request: ContainerRequest, digest: str, varia
         "detach": True,
     }
     joins = request.network.startswith("container:") or request.network == "host"
-    arguments["network_mode" if joins else "network"] = request.network
-    try:
-        return str(client.containers.create(request.image, **arguments).id)
-    except APIError as error:
-        if error.response is not None and error.response.status_code == 409:
-            return adopt(client, request.name)
-        raise
+    found["network_mode" if joins else "network"] = request.network
+    return found
 
 
 def adopt(client: "DockerClient", name: str) -> str:
@@ -89,11 +103,11 @@ def mount_type(mount: MountRequest) -> Literal["bind", "volume"]:
 
 
 def device_requests(client: "DockerClient", request: ContainerRequest) -> "list[DeviceRequest] | None":
-    """GPUs in the SDK's words: all, a number, or `device=0,1`; `available` means all where the engine has any."""
+    """GPUs in the SDK's words: all, none, a number, or `device=0,1`; `available` means all where the engine has any."""
     from docker.types import DeviceRequest  # noqa: PLC0415
 
     wanted = request.gpus
-    if wanted is None or (wanted == "available" and not facts(client).nvidia):
+    if wanted is None or wanted in NO_GPUS or (wanted == "available" and not facts(client).nvidia):
         return None
     if wanted.startswith(("device=", '"device=')):
         ids = wanted.strip('"').removeprefix("device=").split(",")
@@ -203,16 +217,17 @@ def create_all(
     requests: Collection[ContainerRequest],
     digests: Mapping[str, str],
     variables: Mapping[str, Mapping[str, str]],
-    provide: Callable[[str, str], None],
+    provide: Callable[[str, str], None] | None,
 ) -> None:
     """Bring every container of a job up: the server first, whose network the others join, then the steps at once.
 
-    `provide(container, step)` is called before a container starts, to give it its files.
+    `provide(container, step)` is called before the container of a step starts, to give it its files.
     """
 
     def one(request: ContainerRequest) -> None:
         container = create(client, request, digests[request.image], variables[request.step])
-        provide(container, request.step)
+        if provide and request.step != SERVER:
+            provide(container, request.step)
         start(client, container, request.network)
 
     ordered = sorted(requests, key=lambda request: request.network.startswith("container:"))

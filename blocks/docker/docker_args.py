@@ -5,14 +5,16 @@ The names on the right are those of `docker.models.containers.ContainerCollectio
 
 import argparse
 import difflib
+import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NoReturn
 
 from proctor.blocks.job import EnvVar, Mount
 from proctor.configs.errors import ConfigError
+from proctor.configs.fields import GPUS, SIZE, USER
 
 TEXT = {
     "--shm-size": "shm_size",
@@ -45,6 +47,15 @@ PAIRS = {
     "--sysctl": ("sysctls", "="),
 }
 SWITCHES = {"--privileged": "privileged", "--init": "init", "--read-only": "read_only"}
+VALUES = {
+    "shm_size": (SIZE, "a size such as 16g"),
+    "mem_limit": (SIZE, "a size such as 64g"),
+    "memswap_limit": (f"-1|{SIZE}", "a size such as 64g, or -1"),
+    "user": (USER, "uid or uid:gid in numbers"),
+    "gpus": (GPUS, "all, none, a number, or device=0,1"),
+    "uts_mode": ("host", "host"),
+}
+"""What the values of some flags look like, by the SDK's names; the engine would refuse others, or take them for something else."""
 OFF = {f"{flag}=false" for flag in SWITCHES}
 SHORT = {
     "-m": "--memory",
@@ -86,6 +97,7 @@ def parse(flags: Sequence[str]) -> DockerArgs:
     words = [word for flag in flags for word in split(flag) if word not in OFF]
     refuse_unknown(words)
     found = vars(parser().parse_args(words))
+    refuse_values(found)
     options = {
         name: found[name] for name in [*TEXT.values(), *NUMBERS.values(), *LISTS.values()] if found[name] is not None
     }
@@ -164,6 +176,15 @@ def refuse_unknown(words: Sequence[str]) -> None:
             near = difflib.get_close_matches(flag, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"it knows {' '.join(sorted(known))}"
             raise ConfigError(f"execution.docker_args: unknown flag {flag}; {hint}")
+
+
+def refuse_values(found: Mapping[str, Any]) -> None:
+    """Raise ConfigError for the first value that cannot be meant."""
+    for name, (pattern, words) in VALUES.items():
+        value = found[name]
+        if value is not None and not re.fullmatch(pattern, value):
+            flag = next((flag for flag, known in TEXT.items() if known == name), f"--{name}")
+            raise ConfigError(f"execution.docker_args: {flag} {value!r} does not fit; write {words}")
 
 
 def env(text: str) -> EnvVar:

@@ -43,7 +43,7 @@ def examine(execution: LocalExecution, jobs: Sequence[JobSpec]) -> Iterator[Find
 
 def gpus(client: "DockerClient", execution: LocalExecution, jobs: Sequence[JobSpec]) -> Iterator[Finding]:
     """GPUs that were asked for need the toolkit; a server without any may be meant."""
-    asked = execution.gpus is not None or any("--gpus" in each for each in execution.docker_args)
+    asked = execution.gpus not in {None, "none", "0"} or any("--gpus" in each for each in execution.docker_args)
     asked = asked or "--gpus" in execution.extra_docker_args
     if facts(client).nvidia:
         yield ok("containers may use the GPUs of this engine")

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 TIMEOUT = 60
 """Seconds for one answer of the engine; pulls and log streams have their own pace."""
+HICCUP = 180.0
+"""Seconds within which what went wrong behind the engine passes, or will not pass by itself."""
+LOGIN = "give execution.registry_auth, the name of a Prefect Secret block with username and password"
 
 
 @cache
@@ -77,19 +80,37 @@ def engine_errors() -> Iterator[None]:
         raise TransientError(unreachable(str(error), None)) from None
 
 
+HINTS = {
+    "could not select device driver": "install nvidia-container-toolkit and restart Docker, or leave GPUs out",
+    "manifest unknown": "check the image's name and digest",
+    "pull access denied": "check the image's name, or give execution.registry_auth",
+    "unauthorized": LOGIN,
+    "no basic auth credentials": LOGIN,
+    "No such image": "pull it first, or set execution.pull to missing",
+    "no space left on device": "make room on the engine's disk (`docker system prune`)",
+    "http response to https client": "the registry speaks no TLS; add it to the engine's insecure-registries",
+    "x509": "let the engine trust the registry's certificate",
+    "no matching manifest": "the image has no variant for this machine's platform",
+    "OCI runtime": "check the image and execution.docker_args",
+    "failed to create task": "check the image and execution.docker_args",
+    "gathering device information": "check --device in execution.docker_args",
+    "invalid reference format": "check the image's name",
+}
+"""What to do about answers of the engine that stay the same however often it is asked."""
+
+
 def told(explanation: Any, status: int) -> BackendError:
-    """An answer of the engine that is no success."""
+    """An answer of the engine that is no success.
+
+    The engine says 500 for everything that went wrong behind it, a registry or a name server out of reach among it, so
+    that is tried again for some minutes, unless its words are known to be final.
+    """
     text = str(explanation).strip()
-    hints = {
-        "could not select device driver": "install nvidia-container-toolkit and restart Docker, or leave GPUs out",
-        "manifest unknown": "check the image's name and digest",
-        "pull access denied": "check the image's name, or give execution.registry_auth",
-        "unauthorized": "give execution.registry_auth, the name of a Prefect Secret block with username and password",
-        "No such image": "pull it first, or set execution.pull to missing",
-    }
-    hint = next((f"; {advice}" for words, advice in hints.items() if words.lower() in text.lower()), "")
+    hint = next((f"; {advice}" for words, advice in HINTS.items() if words.lower() in text.lower()), "")
     if status in {409, 423, 502, 503, 504}:
         return TransientError(f"the Docker engine is busy: {text}")
+    if status >= 500 and not hint:
+        return TransientError(f"the Docker engine failed: {text}", within=HICCUP)
     return RejectedError(f"the Docker engine refused: {text}{hint}")
 
 
@@ -153,7 +174,11 @@ def split_tag(image: str) -> tuple[str, str]:
 
 
 def registry_auth(block: str) -> dict[str, str]:
-    """User name and password from a Prefect Secret block that holds them as JSON."""
+    """User name and password from a Prefect Secret block that holds them as JSON.
+
+    Raises RejectedError, and TransientError while Prefect's server is away.
+    """
+    import httpx  # noqa: PLC0415 (comes with prefect)
     from prefect.blocks.system import Secret  # noqa: PLC0415
 
     try:
@@ -163,3 +188,8 @@ def registry_auth(block: str) -> dict[str, str]:
     except (ValueError, KeyError, TypeError):
         message = f"execution.registry_auth: there is no Prefect Secret block {block!r} with username and password"
         raise RejectedError(message) from None
+    except httpx.TransportError as error:
+        away = (
+            f"Prefect's server does not answer, so the Secret block {block!r} of execution.registry_auth cannot be read"
+        )
+        raise TransientError(away) from error

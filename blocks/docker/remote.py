@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proctor.blocks.answered import COUNT, WRITTEN
-from proctor.blocks.docker.request import volume
+from proctor.blocks.docker.request import numbers, volume
 from proctor.blocks.job import JobHandle, JobSpec
 from proctor.blocks.job_files import CONTAINER_JOB, CONTAINER_RESULTS, order_file, step_files
 from proctor.blocks.stage_files import STAGES, read_folder
@@ -21,20 +21,26 @@ if TYPE_CHECKING:
 MIRRORED = (*(f"stage.{name}" for name in STAGES), "server-models.json")
 
 
-def provide(client: "DockerClient", job: JobSpec, container: str, step: str) -> None:
-    """Copy a step's folder (after a first attempt with its response cache) and the order of the steps into a container."""
+def provide(client: "DockerClient", job: JobSpec, owners: Mapping[str, str], container: str, step: str) -> None:
+    """Copy a step's folder (after a first attempt with its response cache) and the order of the steps into a container.
+
+    Its folder belongs to its owner then, the user of its container.
+    """
     folder = step_files(job, step).folder
     order = order_file(job)
-    client.api.put_archive(container, CONTAINER_RESULTS, packed({".": folder}))
+    client.api.put_archive(container, "/", packed({CONTAINER_RESULTS.strip("/"): folder}, owners[step]))
     client.api.put_archive(container, CONTAINER_JOB, packed({f".proctor/{order.name}": order}))
 
 
 def note_cancel(
-    client: "DockerClient", handles: Collection[JobHandle], there: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    client: "DockerClient",
+    handles: Collection[JobHandle],
+    there: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    step: str | None = None,
 ) -> None:
-    """Leave the word that steps are ended on purpose, inside their containers."""
+    """Leave the word that steps (or one of them) are ended on purpose, inside their containers."""
     for handle in handles:
-        for name in handle.steps:
+        for name in [step] if step else handle.steps:
             note = step_files(handle, name).cancelled
             if name in there[handle.name]:
                 note.parent.mkdir(parents=True, exist_ok=True)
@@ -44,19 +50,19 @@ def note_cancel(
                 )
 
 
-def packed(content: Mapping[str, Path]) -> bytes:
-    """Files and folders as a tar archive that belongs to nobody in particular."""
+def packed(content: Mapping[str, Path], owner: str = "0:0") -> bytes:
+    """Files and folders as a tar archive in which everything belongs to one user."""
+    uid, gid = numbers(owner)
+
+    def owned(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        member.uid, member.gid, member.uname, member.gname = uid, max(gid, 0), "", ""
+        return member
+
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name, path in content.items():
-            tar.add(path, name, filter=anonymous)
+            tar.add(path, name, filter=owned)
     return archive.getvalue()
-
-
-def anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """A member that root owns inside the container."""
-    member.uid = member.gid = 0
-    return member
 
 
 def mirror(client: "DockerClient", handle: JobHandle, there: Mapping[str, Mapping[str, Any]]) -> None:

@@ -40,7 +40,7 @@ def command_line(request: ContainerRequest) -> str:
         words += ["--volume", f"{mount.source}:{mount.target}" + (":ro" if mount.read_only else "")]
     words += [f"--ulimit={name}={soft}:{hard}" for name, soft, hard in request.ulimits]
     words += option_flags(request.options)
-    words += [f"--gpus={request.gpus}"] if request.gpus and request.gpus != "available" else []
+    words += [f"--gpus={request.gpus}"] if request.gpus and request.gpus not in {"available", "none"} else []
     words += [f"--entrypoint={request.entrypoint[0]}"] if request.entrypoint else []
     words += [request.image, *(request.entrypoint or ())[1:], *(request.command or ())]
     return shlex.join(words).replace(shlex.quote(f"--user={CALLER}"), f'--user="{CALLER}"')

@@ -97,6 +97,12 @@ def step_request(
     )
 
 
+def numbers(user: str) -> tuple[int, int]:
+    """Uid and gid of a user as Docker takes it; -1 for a group that is not named."""
+    uid, _, gid = user.replace("root", "0").partition(":")
+    return int(uid), int(gid or -1)
+
+
 def volume(job: JobSpec | JobHandle, name: str) -> str:
     """The volume of a step, or of the whole job, on an engine that does not see our folders."""
     return f"proctor-{job.evaluation}-{name}"
@@ -114,7 +120,7 @@ def docker_args(execution: LocalExecution) -> DockerArgs:
 
 def gpus(execution: LocalExecution, args: DockerArgs) -> str | None:
     """The GPUs that were asked for."""
-    return str(execution.gpus) if execution.gpus is not None else args.gpus
+    return execution.gpus if execution.gpus is not None else args.gpus
 
 
 def limits(execution: LocalExecution, args: DockerArgs) -> dict[str, Any]:

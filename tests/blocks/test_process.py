@@ -135,13 +135,6 @@ def test_a_variable_of_the_job_s_machine_must_be_there(setup: ProcessSetup) -> N
     assert "env_vars.TOKEN" in str(setup.backend().submit([job])[job.name])
 
 
-def test_a_step_that_died_unseen_can_be_cancelled(setup: ProcessSetup) -> None:
-    (handle,) = setup.submit(setup.job(setup.step("a.0", "time.sleep(60)")))
-    setup.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING)
-    setup.murder(handle, "a.0")
-    assert setup.backend().cancel([handle])[handle].state is JobState.CANCELLED
-
-
 def test_a_wrapper_killed_before_its_first_word_is_lost(setup: ProcessSetup) -> None:
     job = setup.job(setup.step("a.0"))
     files = step_files(job, "a.0")

@@ -38,3 +38,14 @@ def test_a_prefect_server_that_does_not_answer_is_worth_another_try(tmp_path: Pa
     env = os.environ | {"PREFECT_API_URL": "http://127.0.0.1:1/api", "PREFECT_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert "env_vars.KEY" in done.stdout, done.stderr
+
+
+def test_a_registry_login_that_cannot_be_read_now_is_worth_another_try(tmp_path: Path) -> None:
+    code = (
+        "from proctor.blocks.docker.engine import registry_auth; from proctor.blocks.errors import TransientError\n"
+        "try: registry_auth('block')\n"
+        "except TransientError as error: print(error)"
+    )
+    env = os.environ | {"PREFECT_API_URL": "http://127.0.0.1:1/api", "PREFECT_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert "execution.registry_auth cannot be read" in done.stdout, done.stderr

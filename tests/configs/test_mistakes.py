@@ -32,6 +32,17 @@ FILES = {
     ),
     "wrong choice": (BASE + "execution: {mode: paralel}\n", "did you mean 'parallel'?"),
     "wrong duration": (BASE + "execution: {benchmark_timeout: 1h}\n", "'1h' is no duration; write HH:MM:SS"),
+    "no size": (
+        BASE + "execution: {memory_limit: 64Gi}\n",
+        "execution.memory_limit: '64Gi' does not fit; write a numbe",
+    ),
+    "no gpus": (
+        BASE + "execution: {gpus: 'device:0'}\n",
+        "execution.gpus: 'device:0' does not fit; write all, none, a",
+    ),
+    "no user": (BASE + "execution: {user: me}\n", "execution.user: 'me' does not fit; write uid or uid:gid"),
+    "no network": (BASE + "execution: {network: a b}\n", "execution.network: 'a b' does not fit; write the name of a"),
+    "no engine": (BASE + "execution: {docker_host: here}\n", "execution.docker_host: 'here' does not fit; write an ad"),
     "negative": (BASE + "execution: {cpus: -1}\n", "execution.cpus: -1 does not fit; it must be greater than 0"),
     "section that is a value": (BASE + "execution: 3\n", "execution"),
     "tasks that are text": (

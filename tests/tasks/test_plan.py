@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from proctor.blocks.job import EnvVar, Mount
-from proctor.blocks.stages import StepPaths, step_wrapper
+from proctor.blocks.stages import StepPaths, server_command, step_wrapper
 from proctor.configs.errors import ConfigError
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.plan import Plan, config_hash, plan, remaining
@@ -199,6 +199,7 @@ ENDPOINT = {"url": "http://h/v1/chat/completions", "model_id": "m"}
         ({"deployment": {"type": "vllm"}}, "deployment.checkpoint_path is missing"),
         ({"deployment": {"type": "generic", "image": "x"}}, "deployment.command is missing"),
         ({"deployment": {"type": "nim"}}, "deployment.image is missing"),
+        ({"deployment": {"type": "nim", "image": "x", "extra_args": "--a"}}, "deployment.extra_args: a NIM image"),
         (
             {"deployment": {"type": "nim", "nim_model_name": "a/b"}, "execution": {"type": "process"}},
             "only as a container",
@@ -256,6 +257,25 @@ def test_nim_finds_its_image_by_the_models_name() -> None:
     assert server.container.image == "nvcr.io/nim/meta/llama-3.1-8b-instruct:latest"
     assert server.command is None
     assert server.health_path == "/v1/health/ready"
+
+
+def test_nim_listens_where_it_is_asked() -> None:
+    server = planned(deployment={"type": "nim", "image": "nim:1", "port": 9000}).jobs[0].server
+    assert server
+    assert server.port == 9000
+    assert {each.name: each.value for each in server.container.env} == {
+        "NIM_SERVER_PORT": "9000",
+        "NIM_HTTP_API_PORT": "9000",
+    }
+
+
+def test_nim_starts_behind_a_command_of_the_users() -> None:
+    deployment = {"type": "nim", "image": "nim:1", "pre_cmd": "export A=b"}
+    server = planned(deployment=deployment, evaluation={"trust_pre_cmd": True, "tasks": [{"name": "mmath_en"}]}).jobs[0]
+    assert server.server
+    assert server_command(server.server) == (
+        "export A=b\nexec /opt/nvidia/nvidia_entrypoint.sh /opt/nim/start_server.sh"
+    )
 
 
 @pytest.mark.parametrize("folder", ["/out put", "/out;reboot", "/$HOME", "/it's"])

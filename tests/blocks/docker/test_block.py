@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from proctor.blocks.backend import Backend
-from proctor.blocks.docker.block import DockerBackend
+from proctor.blocks.docker import containers
+from proctor.blocks.docker.block import DockerBackend, variables, write_files
+from proctor.blocks.docker.engine import HICCUP, ensure_image
+from proctor.blocks.docker.request import step_request
 from proctor.blocks.errors import RejectedError, TransientError
 from proctor.blocks.job import Container, EnvVar, JobHandle, JobState
 from proctor.blocks.stage_files import lost
@@ -70,10 +73,6 @@ def test_results_belong_to_the_submitting_user(docker_setup: DockerSetup) -> Non
 
 def test_results_of_another_user_inside_are_handed_over(tmp_path: Path) -> None:
     setup = DockerSetup(tmp_path, user="1234:1234")
-    setup.folder.mkdir()
-    (setup.folder / "a.0" / ".proctor").mkdir(parents=True)
-    for path in (setup.folder / "a.0", setup.folder / "a.0" / ".proctor"):
-        os.chown(path, 1234, 1234)
     (handle,) = setup.submit(setup.job(setup.step("a.0", "assert os.getuid() == 1234; print(os.environ['HOME'])")))
     assert setup.wait(handle).state is JobState.COMPLETED
     assert (setup.folder / "a.0" / "results.yml").stat().st_uid == 1234
@@ -154,7 +153,9 @@ def test_running_out_of_memory_is_told_and_not_repeated(tmp_path: Path) -> None:
     [
         ({"gpus": "all"}, "", "nvidia-container-toolkit"),
         ({"pull": "never"}, "proctor-test/no-such-image:1", "execution.pull is never"),
-        ({}, "127.0.0.1:1/no-such-image:1", "refused"),
+        ({"docker_args": ["--cap-add=NONSENSE"]}, "", "NONSENSE"),
+        ({"docker_args": ["--workdir=nowhere"]}, "", "nowhere"),
+        ({"docker_args": ["--device=/dev/nonsense"]}, "", "--device"),
     ],
 )
 def test_what_the_engine_refuses_is_told_with_what_to_do(
@@ -169,6 +170,14 @@ def test_what_the_engine_refuses_is_told_with_what_to_do(
     assert engine().containers.list(all=True, ignore_removed=True, filters={"label": f"proctor.job={job.name}"}) == []
 
 
+def test_a_registry_out_of_reach_may_come_back_within_minutes(tmp_path: Path) -> None:
+    setup = DockerSetup(tmp_path)
+    setup.image = "127.0.0.1:1/no-such-image:1"
+    with pytest.raises(TransientError, match="connection refused") as caught:
+        setup.backend().submit([setup.job(setup.step("a.0"))])
+    assert caught.value.within == HICCUP
+
+
 def test_an_engine_that_is_not_there_is_told_with_what_to_do() -> None:
     backend = DockerBackend(execution=LocalExecution(docker_host="unix:///nowhere/docker.sock"))
     with pytest.raises(TransientError, match=r"no Docker engine answers on unix:///nowhere/docker\.sock: start it"):
@@ -177,10 +186,14 @@ def test_an_engine_that_is_not_there_is_told_with_what_to_do() -> None:
 
 def test_a_container_that_was_created_but_never_started_is_started(docker_setup: DockerSetup) -> None:
     job = docker_setup.job(docker_setup.step("a.0"))
+    request = step_request(job, job.steps[0], docker_setup.execution, f"{os.getuid()}:{os.getgid()}")
+    write_files(job, docker_setup.execution, counted=False)
+    digest = ensure_image(engine(), request.image, docker_setup.execution)
+    created = containers.create(engine(), request, digest, variables(request))
     (handle,) = docker_setup.submit(job)
-    docker_setup.wait(handle)
-    assert docker_setup.submit(job) == [handle]
+    assert docker_setup.wait(handle).state is JobState.COMPLETED
     assert docker_setup.runs("a.0") == 1
+    assert engine().containers.get(f"{job.name}-a.0").id == created
 
 
 def test_limits_and_flags_reach_the_engine(tmp_path: Path) -> None:

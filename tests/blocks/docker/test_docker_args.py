@@ -59,6 +59,11 @@ def test_a_bare_name_is_a_variable_of_ours() -> None:
         ("--cpus=many", "invalid float value"),
         ("--ulimit=nofile", "NAME=SOFT"),
         ("--mount=type=volume,source=a,target=/b", "type=bind"),
+        ("--memory=64Gi", "--memory '64Gi' does not fit; write a size such as 64g"),
+        ("--shm-size=lots", "--shm-size 'lots' does not fit"),
+        ("--gpus=device:0", "--gpus 'device:0' does not fit; write all, none, a number, or device=0,1"),
+        ("--uts=x", "--uts 'x' does not fit; write host"),
+        ("--user=me", "--user 'me' does not fit; write uid or uid:gid"),
     ],
 )
 def test_what_cannot_be_passed_on_is_refused_by_name(flag: str, words: str) -> None:

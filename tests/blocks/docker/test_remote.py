@@ -136,6 +136,27 @@ def test_cancel_leaves_nothing_there(setup: DockerSetup) -> None:
     assert volumes(handle) == []
 
 
+def test_cancelling_one_step_there_says_nothing_about_the_others(setup: DockerSetup) -> None:
+    steps = [setup.step(name, "time.sleep(60)") for name in ("a.0", "b.1")]
+    (handle,) = setup.submit(setup.job(*steps, max_parallel=2))
+    setup.until(handle, lambda status: all(step.state is JobState.RUNNING for step in status.steps.values()))
+    setup.backend().cancel([handle], "a.0")
+    engine().containers.get(f"{handle.name}-b.1").stop()
+    status = setup.wait(handle)
+    assert status.steps["a.0"].state is JobState.CANCELLED
+    assert lost(status.steps["b.1"]), "somebody stopped it, which nobody here meant"
+
+
+def test_another_user_inside_writes_its_results_there(tmp_path: Path) -> None:
+    setup = DockerSetup(tmp_path, shares_files=False, user="1234:1234")
+    (handle,) = setup.submit(setup.job(setup.step("a.0", "assert os.getuid() == 1234")))
+    status = setup.wait(handle)
+    folder = setup.backend().fetch(handle, "a.0", tmp_path / "fetched")
+    setup.close()
+    assert status.state is JobState.COMPLETED, status
+    assert (folder / "results.yml").exists()
+
+
 def test_a_lost_step_is_started_again_with_what_it_had(setup: DockerSetup) -> None:
     script = "(out / 'cache').exists() or ((out / 'cache').write_text('x'), time.sleep(60))"
     job = setup.job(setup.step("a.0", script))

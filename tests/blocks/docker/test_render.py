@@ -102,6 +102,17 @@ def test_the_sections_keys_come_before_its_flags() -> None:
     assert asked.gpus == "device=0,1"
 
 
+@pytest.mark.parametrize(("gpus", "asked"), [(None, "available"), ("none", "none"), (0, "0"), (2, "2")])
+def test_a_server_gets_the_gpus_that_are_there_unless_others_or_none_are_asked_for(
+    gpus: str | int | None, asked: str
+) -> None:
+    execution = LocalExecution.model_validate({"gpus": gpus})
+    request = server_request(job(server=True), execution)
+    assert request
+    assert request.gpus == asked
+    assert "--gpus=none" not in render(job(), execution)
+
+
 def test_a_server_that_its_image_starts_by_itself_gets_no_command() -> None:
     spec = job(server=True)
     assert spec.server
