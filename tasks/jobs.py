@@ -162,11 +162,11 @@ async def fetch(evaluation: str, step: str, output_dir: Path) -> Path | State[An
 
 @task(task_run_name="release {evaluation}", cache_policy=NO_CACHE, persist_result=False)
 async def release(evaluation: str, handles: list[JobHandle]) -> None:
-    """Let go of the servers and containers of ended jobs; a failure is logged and left to `proctor reconcile`."""
+    """Let go of the servers and containers of ended jobs; a failure is logged and left to the reaper."""
     watcher, names = Watcher.of(evaluation), {handle.name for handle in handles}
     try:
         await asyncio.to_thread(watcher.backend.cancel, handles)
         watcher.unreleased -= names
     except BackendError as error:
         watcher.unreleased |= names
-        get_run_logger().warning("not released, `proctor reconcile` will try again: %s", error)
+        get_run_logger().warning("not released, `proctor reap` (hourly) ends what is left of it: %s", error)

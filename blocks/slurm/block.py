@@ -3,6 +3,7 @@
 import shlex
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from proctor.blocks.errors import BackendError, RejectedError, TransientError
 from proctor.blocks.finding import Finding
 from proctor.blocks.job import JobHandle, JobSpec, JobState, JobStatus, StepStatus
 from proctor.blocks.slurm import parse, remote, strays
+from proctor.blocks.slurm.answer import Answer
 from proctor.blocks.slurm.cluster import Cluster, cluster
 from proctor.blocks.slurm.doctor import examine
 from proctor.blocks.slurm.fetch import fetch
@@ -94,16 +96,12 @@ class SlurmBackend(Backend):
 
     def give_up(self, hopeless: dict[JobHandle, str]) -> dict[JobHandle, JobStatus]:
         """Cancel jobs that Slurm will never start, where that was asked for."""
-        if self.execution.unresolvable != "cancel":
-            return {}
-        answers = {}
-        for handle, reason in hopeless.items():
-            why = GAVE_UP + reason.replace(" ", "_")
-            self.end([handle], why)
-            step = StepStatus(JobState.FAILED, None, meaning(why).words)
-            answers[handle] = JobStatus(
-                JobState.FAILED, dict.fromkeys(handle.steps, step), None, None, "", {}, datetime.now(UTC)
-            )
+        answers: dict[JobHandle, JobStatus] = {}
+        for reason in set(hopeless.values()) if self.execution.unresolvable == "cancel" else ():
+            handles, why = [each for each in hopeless if hopeless[each] == reason], GAVE_UP + reason.replace(" ", "_")
+            with suppress(TransientError):  # the next look tries again
+                self.end(handles, why)
+                answers |= {handle: given_up(handle, meaning(why).words) for handle in handles}
         return answers
 
     def logs(self, handle: JobHandle, step: str | None, *, follow: bool, tail: int) -> Iterator[str]:
@@ -113,8 +111,9 @@ class SlurmBackend(Backend):
     def last_lines(self, handle: JobHandle, step: str | None, tail: int) -> list[str]:
         """The end of a log."""
         text = remote.follow(handle, step, None, tail, following=False)
-        answer = self.cluster.run(f"/bin/sh -c {shlex.quote(text)}")
-        return answer.text.partition("\n")[2].splitlines()
+        lines = self.cluster.run(f"/bin/sh -c {shlex.quote(text)}").text.splitlines()
+        start = next((number for number, line in enumerate(lines) if remote.log_start(line.encode()) is not None), None)
+        return [] if start is None else lines[start + 1 :]
 
     def followed(self, handle: JobHandle, step: str | None, tail: int) -> Iterator[str]:
         """The end of a log and its growth, from where we were after each loss of the connection."""
@@ -126,8 +125,9 @@ class SlurmBackend(Backend):
                 for chunk in self.cluster.stream(f"/bin/sh -c {shlex.quote(text)}"):
                     rest += chunk
                     *lines, rest = rest.split(b"\n")
-                    if lines and not begun:
-                        begun, start = True, int(lines.pop(0).split()[1])
+                    while lines and not begun:
+                        found = remote.log_start(lines.pop(0))
+                        begun, start = found is not None, start if found is None else found
                     start = (start or 0) + sum(len(line) + 1 for line in lines)
                     yield from (line.decode(errors="replace") for line in lines)
             except TransientError:
@@ -146,12 +146,17 @@ class SlurmBackend(Backend):
         if step is None:
             self.end(order, "CANCELLED")
         else:
-            self.cluster.run(remote.SHELL, remote.cancel_step(order, step).encode(), timeout=POLL_TIMEOUT * 2)
+            self.ended(
+                self.cluster.run(remote.SHELL, remote.cancel_step(order, step).encode(), timeout=POLL_TIMEOUT * 2)
+            )
         return {handle: as_cancelled(status) if step is None else status for handle, status in self.poll(order).items()}
 
     def end(self, handles: Sequence[JobHandle], why: str) -> None:
         """End these jobs on the cluster. Raises TransientError when that is not certain."""
-        answer = self.cluster.run(remote.SHELL, remote.cancel(handles, why).encode(), timeout=POLL_TIMEOUT * 2)
+        self.ended(self.cluster.run(remote.SHELL, remote.cancel(handles, why).encode(), timeout=POLL_TIMEOUT * 2))
+
+    def ended(self, answer: Answer) -> None:
+        """Raise TransientError unless everything was ended that was to be."""
         failed = [line.removeprefix("@failed ") for line in answer.text.splitlines() if line.startswith("@failed ")]
         if failed or "@end" not in answer.text:
             raise TransientError(f"{self.execution.hostname}: {' '.join(failed) or answer.err.strip()}")
@@ -159,6 +164,12 @@ class SlurmBackend(Backend):
     def fetch(self, handle: JobHandle, step: str, dest: Path) -> Path:
         """Only what is not here yet, checked file by file; caches stay on the cluster."""
         return fetch(self.cluster, f"{handle.output_dir}/{step}", dest / step, everything=self.execution.fetch_cache)
+
+
+def given_up(handle: JobHandle, words: str) -> JobStatus:
+    """A job that was cancelled because it could never start."""
+    step = StepStatus(JobState.FAILED, None, words)
+    return JobStatus(JobState.FAILED, dict.fromkeys(handle.steps, step), observed=datetime.now(UTC))
 
 
 def as_cancelled(status: JobStatus) -> JobStatus:

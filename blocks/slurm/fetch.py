@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from proctor.blocks.errors import ResultError, TransientError
 from proctor.blocks.slurm import remote
@@ -29,29 +30,32 @@ def fetch(cluster: Cluster, folder: str, target: Path, *, everything: bool) -> P
 
     Raises ResultError when the folder is gone, TransientError when the connection ends; what came until then counts.
     """
-    files = listed(cluster, folder, everything)
+    files, empty = listed(cluster, folder, everything)
     target.mkdir(parents=True, exist_ok=True)
+    for name in empty:
+        (target / name).mkdir(parents=True, exist_ok=True)
     missing = [name for name, file in files.items() if not same(target / name, file)]
     if missing:
-        with tarfile.open(fileobj=Stream(send(cluster, folder, missing)), mode="r|gz") as archive:
-            unpack(archive, files, target)
+        unpack(send(cluster, folder, missing), files, target)
     wrong = [name for name, file in files.items() if not same(target / name, file)]
     if wrong:
         raise TransientError(f"{folder}: {len(wrong)} of {len(files)} files did not come whole, {wrong[0]} among them")
     return target
 
 
-def listed(cluster: Cluster, folder: str, everything: bool) -> dict[str, RemoteFile]:
-    """Every file of the folder by its name there."""
-    answer = cluster.run(remote.SHELL, remote.listing(folder, everything).encode(), timeout=600)
-    if answer.out.startswith(b"@gone"):
+def listed(cluster: Cluster, folder: str, everything: bool) -> tuple[dict[str, RemoteFile], list[str]]:
+    """Every file of the folder by its name there, and its empty folders; what a login shell says before is left out."""
+    answer = cluster.run(remote.SHELL, os.fsencode(remote.listing(folder, everything)), timeout=600)
+    sizes, mark, rest = answer.out.partition(b"@list\0")[2].partition(b"@sums\0")
+    if sizes.startswith(b"@gone\0"):
         raise ResultError(f"the output folder {folder} is gone from the cluster")
-    sizes, mark, sums = answer.out.partition(b"@sums\0")
-    if answer.code or not mark:
+    sums, end, empty = rest.partition(b"@dirs\0")
+    if answer.code or not mark or not end:
         raise TransientError(f"{folder} cannot be listed: {answer.err.strip()}")
-    checksums = {name.removeprefix("./"): digest for digest, _, name in split(sums, "  ")}
+    checksums = {name: digest for digest, _, name in split(sums, "  ")}
     found = {name: RemoteFile(int(size), checksums.get(name, "")) for size, _, name in split(sizes, " ")}
-    return {name: file for name, file in found.items() if file.checksum}
+    files = {name.removeprefix("./"): file for name, file in found.items() if file.checksum}
+    return files, [os.fsdecode(name).removeprefix("./") for name in empty.split(b"\0") if name]
 
 
 def split(data: bytes, separator: str) -> Iterator[tuple[str, str, str]]:
@@ -70,26 +74,40 @@ def same(path: Path, file: RemoteFile) -> bool:
 
 
 def send(cluster: Cluster, folder: str, names: list[str]) -> Iterator[bytes]:
-    """The archive of these files, as it comes."""
-    return cluster.stream(remote.SHELL, remote.archive(folder, names).encode(), silence=SILENCE)
+    """The archive of these files, as it comes, without what a login shell says before."""
+    head: bytes | None = b""
+    for chunk in cluster.stream(remote.SHELL, os.fsencode(remote.archive(folder, names)), silence=SILENCE):
+        if head is None:
+            yield chunk
+            continue
+        head += chunk
+        _, mark, first = head.partition(remote.ARCHIVE_MARK)
+        if mark:
+            head = None
+        if first:
+            yield first
 
 
-def unpack(archive: tarfile.TarFile, files: Mapping[str, RemoteFile], target: Path) -> None:
-    """Write each file whole as soon as it is here; nothing but what was asked for."""
+def unpack(chunks: Iterator[bytes], files: Mapping[str, RemoteFile], target: Path) -> None:
+    """Write each file of an archive whole as soon as it is here; nothing but what was asked for."""
     try:
-        for member in archive:
-            content = archive.extractfile(member) if member.isreg() and member.name in files else None
-            if content is None:
-                continue
-            place = target / member.name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            part = place.with_name(f".{place.name[:200]}.part")
-            with part.open("wb") as written:
-                while block := content.read(1 << 20):
-                    written.write(block)
-            part.replace(place)
+        with tarfile.open(fileobj=Stream(chunks), mode="r|gz") as archive:
+            for member in archive:
+                content = archive.extractfile(member) if member.isreg() and member.name in files else None
+                if content is not None:
+                    write(content, target / member.name)
     except (tarfile.TarError, EOFError) as error:
         raise TransientError(f"the archive ended too early: {error}") from error
+
+
+def write(content: IO[bytes], place: Path) -> None:
+    """A file with this content, whole or not at all."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = place.with_name(f".{place.name[:200]}.part")
+    with part.open("wb") as written:
+        while block := content.read(1 << 20):
+            written.write(block)
+    part.replace(place)
 
 
 class Stream(io.RawIOBase):

@@ -10,6 +10,9 @@ from proctor.blocks.slurm.files import script, work_folder
 SHELL = "/bin/sh -s"
 """Reads one of these texts from its standard input."""
 
+ARCHIVE_MARK = b"@proctor-archive\n"
+"""Between what a login shell says and the archive."""
+
 CANCEL_SECONDS = 60
 STEP_SECONDS = 30
 
@@ -82,8 +85,15 @@ def follow(handle: JobHandle, step: str | None, start: int | None, tail: int, *,
     folder = f"{handle.output_dir}/{step or SERVER}"
     end = f"{handle.output_dir}/{step or handle.steps[-1]}/stage.exit"
     where = "" if start is None else start
-    line = call("follow", f"{folder}/harness.log", where, tail, end, handle.name, "1" if following else "")
+    known = (f"{work_folder(handle)}/job_id", handle.native_id)
+    line = call("follow", f"{folder}/harness.log", where, tail, end, handle.name, "1" if following else "", *known)
     return f"exec 3<&0 </dev/null\n{script('follow.sh')}\n{line}\n"
+
+
+def log_start(line: bytes) -> int | None:
+    """Where in the file a followed log begins, from the line that says so; None for what a login shell said before."""
+    mark, _, number = line.strip().partition(b" ")
+    return int(number) if mark == b"@from" and number.isdigit() else None
 
 
 def listing(folder: str, everything: bool) -> str:
@@ -92,5 +102,7 @@ def listing(folder: str, everything: bool) -> str:
 
 
 def archive(folder: str, names: Sequence[str]) -> str:
-    """Streams these files of a folder."""
-    return f"cd {shlex.quote(folder)} && printf '%s\\0' {shlex.join(names)} | tar -czf - --null -T -\n"
+    """Streams these files of a folder behind ARCHIVE_MARK; a link is sent as the file it leads to."""
+    mark = ARCHIVE_MARK.decode().strip()
+    sent = f"printf '%s\\0' {shlex.join(names)} | tar -czhf - --hard-dereference --null -T -"
+    return f"cd {shlex.quote(folder)} && echo {mark} && {sent}\n"

@@ -54,7 +54,7 @@ step() {
   fi
   [ -n "$ID" ] || return 0
   meant "$4" "$3"
-  signal "$5" TERM
+  signal "$5" TERM || return 0
   n=$(($6 * 4))
   while [ "$n" -gt 0 ] && ! said "$4" "$3"; do
     sleep 0.25
@@ -63,9 +63,15 @@ step() {
   said "$4" "$3" || signal "$5" KILL
 }
 
+# signal NUMBER SIGNAL: to one step of the job ID; a controller that is away is no success.
 signal() {
-  squeue -h -s -j "$ID" -o '%i|%j' | while IFS='|' read -r sid name; do
-    [ "$name" != "step-$1" ] || scancel -s "$2" "$sid"
+  if ! steps=$(squeue -h -s -j "$ID" -o '%i|%j' 2>&1); then
+    case $steps in *'nvalid job id'*) return 0 ;; esac
+    printf '@failed %s\n' "$(printf '%s' "$steps" | tr '\n' ' ')"
+    return 1
+  fi
+  printf '%s\n' "$steps" | while IFS='|' read -r sid called; do
+    [ "$called" != "step-$1" ] || scancel -s "$2" "$sid" 2>&1 | grep -v 'nvalid job id' | sed 's/^/@failed /'
   done
 }
 

@@ -114,6 +114,8 @@ wordless() {
   local name=${STEPS[$1]}
   if out_of_memory "$name" "$CONTAINER-$1"; then
     last_word "$name" 137 "out of memory: the kernel killed it; ask for more with execution.memory"
+  elif [ -e "$ROOT/$name/.proctor/cancel-$JOB" ]; then
+    last_word "$name" 143 "cancelled"
   elif [ -e "$WORK/stopping" ]; then
     remove_container "$CONTAINER-$1" "$GRACE"
     last_word "$name" 143 "interrupted by TERM"
