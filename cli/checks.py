@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from proctor.blocks.finding import Finding, ok, problem, warning
 from proctor.blocks.folders_check import check_folders, mount_sources
 from proctor.cli.errors import CommandError
-from proctor.cli.variables import unset
+from proctor.cli.variables import host_variables, unset
 from proctor.configs.execution_schema import LeptonExecution
 from proctor.configs.export_schema import ENVIRONMENT
 from proctor.configs.lepton_endpoint import endpoint_in
@@ -63,6 +64,14 @@ def check_lepton(execution: LeptonExecution, planned: Plan) -> Iterator[Finding]
 
 def check_variables(planned: Plan) -> Iterator[Finding]:
     """The variables that the config names."""
+    if elsewhere_worker():
+        names = ", ".join(sorted(host_variables(planned.jobs)))
+        if names:
+            advice = "see that they are set in its environment"
+            yield warning(
+                f"the worker is on another machine, and this shell cannot tell whether it knows {names}", advice
+            )
+        return
     missing = unset(planned.jobs, os.environ)
     for name in missing:
         yield problem(f"the environment variable {name} is not set", f"export {name}=…, where `proctor run` is called")
@@ -74,7 +83,17 @@ def check_backend(config: EvaluationConfig, planned: Plan) -> Iterator[Finding]:
     """What the backend says about these jobs."""
     from proctor.blocks.registry import make_backend  # noqa: PLC0415 (Prefect: a second that only a doctor may take)
 
+    if config.execution.type in HERE and elsewhere_worker():
+        yield warning("the worker is on another machine; what follows is about this one", "call proctor doctor there")
     yield from make_backend(config.execution).examine(planned.jobs)
+
+
+def elsewhere_worker() -> bool:
+    """Whether evaluations run on another machine than this: the Prefect server that this shell names is not here."""
+    from proctor.cli.address import here  # noqa: PLC0415
+
+    address = here()
+    return address is not None and not address.on_this_machine
 
 
 def check_endpoints(config: EvaluationConfig, planned: Plan) -> Iterator[Finding]:
@@ -110,6 +129,11 @@ def check_destinations(config: EvaluationConfig) -> Iterator[Finding]:
     mlflow = config.export.mlflow.tracking_uri or os.environ.get(ENVIRONMENT["mlflow"][0])
     if "mlflow" in config.export.destinations and not mlflow:
         yield warning("no MLflow server is named", "set export.mlflow.tracking_uri, or MLFLOW_TRACKING_URI")
+    if urlsplit(config.export.mlflow.tracking_uri or "").username:
+        advice = (
+            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the whole address as MLFLOW_TRACKING_URI"
+        )
+        yield warning("export.mlflow.tracking_uri holds a login, which Prefect stores with the evaluation", advice)
     if "gsheets" in config.export.destinations and not config.export.gsheets.spreadsheet:
         yield warning("no spreadsheet is named", "set export.gsheets.spreadsheet")
 

@@ -1,17 +1,17 @@
 """Can this cluster run these jobs? One login and one remote command, which submits nothing."""
 
 import shlex
-import stat
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from proctor.blocks.errors import BackendError
 from proctor.blocks.finding import GIB, Finding, ok, problem, warning
+from proctor.blocks.folders_check import mount_sources
 from proctor.blocks.job import JobSpec
-from proctor.blocks.slurm.cluster import cluster, login
+from proctor.blocks.slurm.cluster import cluster
 from proctor.blocks.slurm.headers import clock, headers
+from proctor.blocks.slurm.image_check import image_finding, image_question, images
+from proctor.blocks.slurm.login_check import check_keys
 from proctor.blocks.slurm.remote import SHELL
-from proctor.blocks.slurm.ssh_config import place
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import SlurmExecution
 from proctor.configs.fields import seconds_of
@@ -26,6 +26,8 @@ RUNTIMES = {
     "none": "command -v python3",
 }
 """By container runtime: a command that succeeds where it is there."""
+MANY = ("mount", "image", "test")
+"""Questions that are asked once for each of several things."""
 
 
 def examine(execution: SlurmExecution, jobs: Sequence[JobSpec]) -> Iterator[Finding]:
@@ -41,17 +43,10 @@ def examine(execution: SlurmExecution, jobs: Sequence[JobSpec]) -> Iterator[Find
     yield from findings(read(answer.text), execution, jobs)
 
 
-def check_keys(execution: SlurmExecution) -> Iterator[Finding]:
-    """Private keys that others may read are refused by ssh."""
-    if execution.ssh_control_path or not execution.hostname:
-        return
-    named = execution.ssh_key_path
-    if named and not Path(named).expanduser().is_file():
-        yield problem(f"execution.ssh_key_path: there is no file {named}", "correct it, or leave it to ~/.ssh/config")
-        return
-    for key in place(login(execution)).keys:
-        if stat.S_IMODE(Path(key).stat().st_mode) & 0o077:
-            yield problem(f"others may read the private key {key}", f"chmod 600 {shlex.quote(key)}")
+def sources(execution: SlurmExecution, jobs: Sequence[JobSpec]) -> list[str]:
+    """What containers would see of the cluster: mounts, data sets, checkpoints."""
+    named = [mount.split(":")[0] for mount in execution.container_mounts]
+    return list(dict.fromkeys([*named, *mount_sources(jobs)]))
 
 
 def questions(execution: SlurmExecution, jobs: Sequence[JobSpec]) -> str:
@@ -70,9 +65,8 @@ def questions(execution: SlurmExecution, jobs: Sequence[JobSpec]) -> str:
         'ask accounts sacctmgr -nP show assoc user="$(id -un)" format=account',
         "ask qos sacctmgr -nP show qos format=name,maxwall",
     ]
-    for mount in execution.container_mounts:
-        source = mount.split(":")[0]
-        lines.append(f"ask mount test -e {shlex.quote(source)}")
+    lines += [f"ask mount test -e {shlex.quote(source)}" for source in sources(execution, jobs)]
+    lines += [f"ask image sh -c {shlex.quote(image_question(each, execution))}" for each in images(execution, jobs)]
     for job in jobs:
         text = f"#!/bin/bash\n{headers(job, execution)}\ntrue\n"
         lines.append(f"ask test sh -c {shlex.quote(f'printf %s {shlex.quote(text)} | sbatch --test-only')}")
@@ -89,21 +83,22 @@ def findings(
     answers: Sequence[tuple[str, int, str]], execution: SlurmExecution, jobs: Sequence[JobSpec]
 ) -> Iterator[Finding]:
     """What the answers mean. Pure."""
-    single = {name: (code, text) for name, code, text in answers if name not in {"mount", "test"}}
+    single = {name: (code, text) for name, code, text in answers if name not in MANY}
     if single.get("slurm", (1, ""))[0]:
         yield problem(f"there is no sbatch on {execution.hostname}", "name a login node of the cluster")
         return
     yield from folder_findings(single, execution)
-    mounts = [code for name, code, _ in answers if name == "mount"]
-    for mount, code in zip(execution.container_mounts, mounts, strict=False):
+    many = {kind: [(code, text) for name, code, text in answers if name == kind] for kind in MANY}
+    for source, (code, _) in zip(sources(execution, jobs), many["mount"], strict=False):
         if code:
-            yield problem(f"the cluster has no {mount.split(':')[0]}", "correct execution.container_mounts")
+            yield problem(f"the cluster has no {source}", "correct the path, or create it there")
+    for image, (code, text) in zip(images(execution, jobs), many["image"], strict=False):
+        yield image_finding(image, code, text)
     if single.get("runtime", (0, ""))[0]:
         advice = "choose another execution.container_runtime, or ask your site (it may be on the compute nodes only)"
         yield warning(f"{execution.container_runtime} is not on the login node", advice)
     yield from limit_findings(single, execution)
-    tests = [(code, text) for name, code, text in answers if name == "test"]
-    for job, (code, text) in zip(jobs, tests, strict=False):
+    for job, (code, text) in zip(jobs, many["test"], strict=False):
         words = text.replace("sbatch: ", "").strip(" ;")
         yield problem(f"{job.name} can never start: {words}", "change what execution asks for") if code else ok(words)
 
@@ -125,7 +120,7 @@ def folder_findings(single: Mapping[str, tuple[int, str]], execution: SlurmExecu
 def limit_findings(single: Mapping[str, tuple[int, str]], execution: SlurmExecution) -> Iterator[Finding]:
     """Account, partition and walltime, in words that sbatch does not find."""
     partitions = dict[str, list[str]]()
-    for line in single.get("partitions", (0, ""))[1].split(";"):
+    for line in rows(single, "partitions"):
         if len(fields := line.split()) == 3:
             partitions[fields[0]] = fields[1:]
     wanted = execution.partition
@@ -136,13 +131,19 @@ def limit_findings(single: Mapping[str, tuple[int, str]], execution: SlurmExecut
         if state != "up":
             yield warning(f"partition {wanted} is {state}", "jobs wait until your site opens it")
         yield from too_long(f"partition {wanted}", longest, execution)
-    accounts = {each for each in single.get("accounts", (0, ""))[1].split(";") if each}
+    accounts = {each for each in rows(single, "accounts") if each}
     if execution.account and accounts and execution.account not in accounts:
         yield problem(f"you have no account {execution.account}", f"yours are {', '.join(sorted(accounts))}")
-    for line in single.get("qos", (0, ""))[1].split(";"):
+    for line in rows(single, "qos"):
         name, _, longest = line.partition("|")
         if name and name == execution.qos:
             yield from too_long(f"qos {name}", longest, execution)
+
+
+def rows(single: Mapping[str, tuple[int, str]], name: str) -> list[str]:
+    """The lines of an answer; none where the command failed, since then it names no account but its trouble."""
+    code, text = single.get(name, (1, ""))
+    return [] if code else text.split(";")
 
 
 def too_long(what: str, longest: str, execution: SlurmExecution) -> Iterator[Finding]:

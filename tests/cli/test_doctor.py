@@ -141,6 +141,15 @@ def test_a_key_that_others_may_read(cluster_home: Path, tmp_path: Path) -> None:
     assert (found.level, found.do) == ("problem", f"chmod 600 {key}")
 
 
+@pytest.mark.live
+def test_the_host_key_of_a_cluster_is_checked_first(cluster_home: Path, tmp_path: Path) -> None:
+    config = cluster.ssh_config(tmp_path, cluster.SSH_PORT, UserKnownHostsFile=str(tmp_path / "nothing"))
+    *_, last = examine_slurm(cluster.execution(ssh_config=config), [])
+    assert last.level == "problem"
+    assert "its host key is not known" in last.what
+    assert "compare the fingerprint" in last.do
+
+
 CONFIG = """
 defaults: [{{execution: simulated}}, {{deployment: none}}, _self_]
 execution: {{output_dir: {output}}}
@@ -161,6 +170,14 @@ def test_the_command_tells_everything_and_starts_nothing(tmp_path: Path) -> None
     assert not (tmp_path / "home" / "server.json").exists()
     lines = machine.run("doctor", machine.config(CONFIG)).stdout
     assert "PROBLEM  the environment variable NOT_SET is not set\n         -> export NOT_SET=" in lines
+
+
+def test_a_login_in_an_address_is_told_without_it(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "home", tmp_path)
+    address = "export.mlflow.tracking_uri=http://team:canary@127.0.0.1:1"
+    done = machine.run("doctor", machine.config(CONFIG), "-o", address)
+    assert "export.mlflow.tracking_uri holds a login, which Prefect stores with the evaluation" in done.stdout
+    assert "canary" not in done.stdout
 
 
 def test_a_mistake_in_the_config_is_a_finding(tmp_path: Path) -> None:
