@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import command_line, launcher, overhead, scale, slurm, start
+from benchmarks import command_line, launcher, overhead, scale, slurm, start, store
 from benchmarks.command_line import PROCTOR
 from benchmarks.table import show
 
@@ -26,6 +26,7 @@ def main() -> int:
             api_url = json.loads((Path(home) / "server.json").read_text())["url"]
             fine.append(show("Orchestration", overhead.measure(api_url)))
             fine.append(show("Start", start.measure()))
+            fine.append(show("A full state store", store.measure(Path(home), api_url)))
             os.environ["PREFECT_API_URL"] = api_url
             fine.append(show("Scale", scale.measure(api_url, "SQLite")))
         finally:

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from benchmarks.counting_proxy import CountingProxy
+from benchmarks.store import REQUESTS
 from proctor.cli.address import Address
 from proctor.cli.api import PrefectApi
 from proctor.cli.evaluations import find
@@ -34,6 +36,25 @@ def store(machine: Machine, source: str) -> Iterator[Store]:
     crowd(store, source, COPIES)
     yield store
     store.delete("crowd %")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("ls runs", ["ls", "runs"]),
+        ("status", ["status", "f0001388"]),
+        ("status", ["status", "f000271"]),
+        ("info", ["info", "f0001388"]),
+        ("info", ["info", "f0001388", "--json"]),
+    ],
+)
+def test_looking_costs_a_few_requests_whatever_the_store_holds(
+    store: Store, machine: Machine, name: str, arguments: list[str]
+) -> None:
+    proxy = CountingProxy(machine.api_url)
+    done = machine.run(*arguments, PREFECT_API_URL=proxy.url)
+    assert done.returncode == 0, done.stderr
+    assert 0 < proxy.requests <= REQUESTS[name]
 
 
 def test_an_id_is_found_among_ten_thousand(api: PrefectApi, store: Store, machine: Machine, finished: str) -> None:
