@@ -52,11 +52,17 @@ def lines(api: PrefectApi, run: FlowRun) -> list[tuple[str, str]]:
         ),
         ("output", run.folder),
         ("export", str(export_folder(run)) if run.folder else ""),
-        *(("exported", f"{each['where']} ({each['exported']})") for each in receipts(api, run)),
+        *(("exported", exported(each)) for each in receipts(api, run)),
         ("flow run", run.flow_run_id),
         ("ui", ui_url(api.address.url, run.flow_run_id)),
     ]
     return [(name, text) for name, text in facts if text]
+
+
+def exported(receipt: dict[str, Any]) -> str:
+    """A receipt in one line."""
+    missing = f", without the files of {receipt['missing']}" if receipt.get("missing") else ""
+    return f"{receipt['where']} ({receipt['exported']}){missing}"
 
 
 def document(api: PrefectApi, run: FlowRun) -> dict[str, Any]:

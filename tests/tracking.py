@@ -27,7 +27,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=env)
     url = f"http://127.0.0.1:{port}"
     try:
-        wait_for(lambda: healthy(url), 120, 0.5)
+        wait_for(lambda: healthy(url), 300, 0.5)
         yield url
     finally:
         end_tree(process.pid)

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from tests.flows.stack import Stack
 from tests.flows.test_evaluate import config
 from tests.tasks.exporters.sheets import BOOK, sheets_api
+from tests.tasks.exporters.test_wandb import records
 
 pytestmark = pytest.mark.live
 
@@ -41,3 +43,41 @@ def test_a_destination_without_an_address_hides_no_scores(stack: Stack, tmp_path
     assert run.artifact("results")["benchmarks"][0]["scores"][0]["value"] == 0.5
     assert (run.folder / "results.json").exists()
     assert run.artifact("export-mlflow") is None
+
+
+def test_mlflow_and_wandb_get_the_scores_by_tasks_of_their_own(
+    stack: Stack, tmp_path: Path, mlflow_server: str
+) -> None:
+    mlflow = {"tracking_uri": mlflow_server, "experiment_name": "by-the-flow", "artifacts": True}
+    wandb = {"mode": "offline", "project": "nightly"}
+    export = {"destinations": ["mlflow", "wandb"], "mlflow": mlflow, "wandb": wandb}
+    run = stack.start("simulated", exporting(tmp_path, export))
+    assert run.until() == "Completed"
+    assert "not exported" not in run.message
+    client = MlflowClient(mlflow_server)
+    experiment = client.get_experiment_by_name("by-the-flow")
+    assert experiment
+    (kept,) = client.search_runs([experiment.experiment_id])
+    assert kept.data.tags["proctor.flow_run_id"] == run.flow_run_id
+    assert kept.data.metrics["mmath.mmath_en/mmath_en.accuracy"] == 0.5
+    assert "report.html" in {each.path for each in client.list_artifacts(kept.info.run_id)}
+    (receipt,) = json.loads(run.artifact("export-mlflow"))
+    assert receipt["where"].endswith(kept.info.run_id)
+    (receipt,) = json.loads(run.artifact("export-wandb"))
+    found = list(records(next(Path(receipt["where"]).glob("*.wandb"))))
+    updates = [each for record in found if record.HasField("summary") for each in record.summary.update]
+    summary = {(each.key or each.nested_key[0]): json.loads(each.value_json) for each in updates}
+    assert summary["mmath.mmath_en/mmath_en.accuracy"] == 0.5
+
+
+def test_a_destination_that_hangs_holds_up_nothing(stack: Stack, tmp_path: Path) -> None:
+    with sheets_api(tmp_path) as (book, url, key_file):
+        book.pause = 600
+        sheet = {"spreadsheet": BOOK, "service_account_file": str(key_file), "api_url": url, "timeout": 3}
+        run = stack.start("simulated", exporting(tmp_path, {"destinations": ["gsheets", "local"], "gsheets": sheet}))
+        assert run.until(seconds=60) == "Completed"
+        assert "not exported to gsheets: no answer within 3 s" in run.message
+    assert (run.folder / "results.json").exists()
+    tasks = run.stack.filter("/task_runs/filter", flow_runs={"id": {"any_": [run.flow_run_id]}})
+    begun = {each["name"]: each["start_time"] for each in tasks if each["name"].startswith("export to")}
+    assert begun["export to local"] < begun["export to gsheets"]
