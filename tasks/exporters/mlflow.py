@@ -24,8 +24,14 @@ LONGEST = 250
 BATCH = 100
 MISTAKES = {"INVALID_PARAMETER_VALUE", "PERMISSION_DENIED", "UNAUTHENTICATED", "BAD_REQUEST", "ENDPOINT_NOT_FOUND"}
 """What the server answers to a request that it will never accept."""
-PATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
-"""The task that exports tries again by itself; MLflow alone would wait for minutes without a word."""
+MANNERS = {
+    # the task that exports tries again by itself; MLflow alone would wait for minutes without a word
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    # it would print the address with its user and password
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""How MLflow behaves in here, where nobody has said otherwise."""
 
 
 def export(sent: Outgoing, settings: MlflowExport, folder: str) -> str:
@@ -36,7 +42,7 @@ def export(sent: Outgoing, settings: MlflowExport, folder: str) -> str:
     uri = settings.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     if not uri:
         raise ConfigError("export.mlflow.tracking_uri: name the server here, or in MLFLOW_TRACKING_URI")
-    for name, value in PATIENT.items():
+    for name, value in MANNERS.items():
         os.environ.setdefault(name, value)
     try:
         client = MlflowClient(uri)
