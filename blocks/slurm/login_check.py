@@ -29,23 +29,18 @@ def check_keys(execution: SlurmExecution) -> Iterator[Finding]:
 
 
 def check_agent(where: Place) -> Iterator[Finding]:
-    """Whether a key is at hand: in a file without a passphrase, or in the agent where that may be asked."""
+    """Whether a key is at hand: in a file without a passphrase, or in the agent."""
     locked = [key for key in where.keys if has_passphrase(key)]
-    asked = where.agent or not where.keys
-    held = agent_keys() if asked else ()
+    agent, held = os.environ.get("SSH_AUTH_SOCK"), agent_keys(where)
     if held:
         yield ok(f"the SSH agent holds {len(held)} key{'s' if len(held) > 1 else ''}")
     if held or len(locked) < len(where.keys):
         return
-    agent = os.environ.get("SSH_AUTH_SOCK")
-    if asked and agent and not answers(agent):
+    if agent and not answers(agent):
         yield warning(f"no SSH agent answers at {agent}", "start one: eval $(ssh-agent)")
     if locked:
-        more = "" if asked else ", and leave execution.ssh_key_path (or IdentitiesOnly) out, which shuts the agent out"
-        yield problem(
-            f"the private key {locked[0]} has a passphrase, and no agent that may be asked holds it",
-            f"ssh-add {shlex.quote(locked[0])}{more}",
-        )
+        advice = f"ssh-add {shlex.quote(locked[0])}"
+        yield problem(f"the private key {locked[0]} has a passphrase, and no agent holds it", advice)
     else:
         yield problem(
             "there is no private key to log in with: no file, and no agent holds one",
@@ -68,17 +63,22 @@ def has_passphrase(key: str) -> bool:
     return False
 
 
-def agent_keys() -> Sequence[object]:
-    """What the agent holds; nothing when none answers."""
+def agent_keys(where: Place) -> Sequence[object]:
+    """The keys that the agent would offer there; none when no agent answers."""
     from paramiko import Agent, SSHException  # noqa: PLC0415 (only where a cluster is reached)
 
+    from proctor.blocks.slurm.ssh import agent_key  # noqa: PLC0415
+
+    if where.only_keys:
+        found = agent_key(where.keys)
+        return (found,) if found else ()
     try:
         agent = Agent()
-        found = agent.get_keys()
+        offered = agent.get_keys()
         agent.close()
     except (SSHException, OSError):
         return ()
-    return found
+    return offered
 
 
 def answers(place: str) -> bool:

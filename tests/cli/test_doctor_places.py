@@ -76,7 +76,7 @@ def test_no_key_at_all(tmp_path: Path, no_agent: None) -> None:
 def test_a_key_with_a_passphrase_needs_an_agent(tmp_path: Path, agent: None) -> None:
     section = host(tmp_path, new_key(tmp_path, "secret"))
     (words,) = problems(check_keys(section))
-    assert words == f"the private key {tmp_path}/key has a passphrase, and no agent that may be asked holds it"
+    assert words == f"the private key {tmp_path}/key has a passphrase, and no agent holds it"
     subprocess.run(["ssh-keygen", "-q", "-p", "-P", "secret", "-N", "", "-f", tmp_path / "key"], check=True)
     subprocess.run(["ssh-add", "-q", tmp_path / "key"], check=True)
     subprocess.run(["ssh-keygen", "-q", "-p", "-N", "secret", "-f", tmp_path / "key"], check=True)

@@ -91,7 +91,7 @@ class Stack:
 
     def start_server(self) -> None:
         self.server = self._start([sys.executable, "-m", "proctor.flows.server", str(self.port)], "server.log")
-        wait_for(self.healthy, 90)
+        wait_for(self.healthy, 240)
 
     def start_worker(self) -> None:
         command = [
@@ -120,7 +120,7 @@ class Stack:
         """Start again what is not there."""
         if self.server is None or self.server.poll() is not None:
             self.start_server()
-        wait_for(self.healthy, 90)
+        wait_for(self.healthy, 240)
         if self.worker is None or self.worker.poll() is not None:
             self.start_worker()
 
