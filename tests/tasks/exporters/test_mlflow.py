@@ -65,7 +65,9 @@ def test_a_corrected_value_replaces_the_one_before_also_when_it_is_lower(mlflow_
         assert (metrics["mmath.mmath_en/AIME2024.accuracy"], history) == (value, kept)
 
 
-def test_the_receipt_tells_no_password_and_which_files_are_not_here(mlflow_server: str, tmp_path: Path) -> None:
+def test_the_receipt_tells_no_password_and_which_files_are_not_here(
+    mlflow_server: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     uri = mlflow_server.replace("://", "://team:canary@")
     elsewhere = result(tmp_path / "on another machine" / "mmath_en.0")
     settings = MlflowExport(tracking_uri=uri, experiment_name="elsewhere", artifacts=True)
@@ -75,3 +77,4 @@ def test_the_receipt_tells_no_password_and_which_files_are_not_here(mlflow_serve
     client = MlflowClient(mlflow_server)
     found = client.list_artifacts(receipt.where.rpartition("/")[2])
     assert {each.path for each in found} == {"report.html", "results.csv", "results.json"}
+    assert "canary" not in "".join(capfd.readouterr())
