@@ -16,8 +16,10 @@ import pytest
 
 from proctor.blocks import stage_files
 from proctor.blocks.job import Container, JobSpec, JobState, Server, Step, StepStatus
+from proctor.blocks.process import processes
 from proctor.blocks.stage_files import ALIVE, GONE, UNSEEN, Seen, after_server_death, join, parse, read_folder
 from proctor.blocks.stages import (
+    COUNT_SECONDS,
     StepPaths,
     models_url,
     server_command,
@@ -26,6 +28,7 @@ from proctor.blocks.stages import (
     step_marker,
     step_wrapper,
 )
+from tests.contract import RESPONSE_CACHE
 
 SHELLS = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]
 HARNESS = """#!/bin/sh
@@ -57,14 +60,15 @@ class Bench:
         steps = tuple(Step(name, name, Container(), "", "") for name in names)
         return JobSpec(f"proctor-{uuid4().hex[:8]}", "0" * 8, str(self.root), steps, max_parallel=max_parallel)
 
-    def script(self, job: JobSpec, step: Step, ready_timeout: float = 5) -> Path:
+    def script(self, job: JobSpec, step: Step, ready_timeout: float = 5, *, counted: bool = False) -> Path:
         folder = self.root / step.name
         folder.mkdir(exist_ok=True)
         (self.root / "order").write_text("".join(f"{each.name}\n" for each in job.steps))
         paths = StepPaths(str(folder), str(self.root), str(self.root / "order"), str(folder / "run's.yaml"))
         path = folder / f"{job.name}.sh"
         if not path.exists():
-            path.write_text(step_wrapper(job, step, paths, ready_timeout))
+            text = step_wrapper(job, step, paths, ready_timeout, counted=counted)
+            path.write_text(text.replace(f"COUNT={COUNT_SECONDS}", "COUNT=0.1"))
         return path
 
     def env(self, job: JobSpec, step: Step) -> dict[str, str]:
@@ -106,6 +110,18 @@ def test_success_is_told_with_its_times(bench: Bench) -> None:
     assert status.started
     assert status.ended
     assert status.started <= status.ended
+
+
+def test_answers_are_counted_beside_the_harness_and_not_after_it(bench: Bench) -> None:
+    cache = f"import pathlib, sys; out = pathlib.Path(sys.argv[1]){RESPONSE_CACHE}"
+    (bench.root / "cache.py").write_text(cache)
+    bench.write('python3 "$OUT/../cache.py" "$OUT"; sleep 2; echo x: 1 >"$OUT/results.yml"')
+    job = bench.job("a.0")
+    bench.script(job, job.steps[0], counted=True)
+    assert bench.run(job, job.steps[0]).state is JobState.COMPLETED
+    assert (bench.root / "a.0" / ".proctor" / "requests").read_text() == "7\n"
+    marker = step_marker(job.name, "a.0")
+    assert not processes.marked([marker])[marker]
 
 
 @pytest.mark.parametrize(
