@@ -15,6 +15,7 @@ from proctor.tasks.records import EvaluationRun
 from proctor.tasks.scoring import parse
 from proctor.tasks.states import end_of
 from proctor.tasks.verdict import Ending, Outcome
+from proctor.tasks.watch import Watcher
 
 
 @flow(name="benchmark", validate_parameters=False)
@@ -24,7 +25,8 @@ async def benchmark(evaluation: str, name: str, step: str, output_dir: str) -> S
     if not ended.is_completed():
         return Failed(name=ended.name, message=ended.message)
     if (await ended.aresult()).state is JobState.CANCELLED:
-        return Cancelled(message=f"{name} was cancelled")
+        why = Watcher.of(evaluation).ended_why.get(step)
+        return Cancelled(message=f"{name} was cancelled" + (f" ({why})" if why else ""))
     fetched = await end_of(fetch(evaluation, step, Path(output_dir), return_state=True))
     if not fetched.is_completed():
         return Failed(name=fetched.name, message=f"{name} ran, but its results cannot be fetched: {fetched.message}")

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from proctor.tasks.outgoing import Receipt
 from proctor.tasks.progress import Row, job_words, progress_rows
 from proctor.tasks.rates import Rates
 from proctor.tasks.records import EvaluationRun, update_table, write_artifact, write_table
-from proctor.tasks.stalls import Stalls, flagged
+from proctor.tasks.stalls import Stalls, flagged, stalled_for
 from proctor.tasks.watch import Watcher
 
 PROGRESS_SECONDS = 3.0
@@ -80,12 +80,16 @@ class Display:
         """One look: say what is new, end what stands still where that is asked for, and show the table."""
         rows = self._rates.rated(self._rows())
         stalled = self._stalls.look(rows, time.monotonic())
-        rows = flagged(rows, stalled)
+        rows = flagged(
+            rows, {step: stalled_for(seconds) for step, seconds in stalled.items()} | self._watcher.ended_why
+        )
         self._say()
-        await self._end_stalled(stalled)
-        if rows != self._shown:
-            await self._show(rows)
-            self._shown = rows
+        try:
+            if rows != self._shown:
+                await self._show(rows)
+                self._shown = rows
+        finally:
+            await self._end_stalled(stalled)
 
     def complain(self, error: Exception) -> None:
         """Say once why the table is late; an API that is away is nothing special."""
@@ -100,12 +104,14 @@ class Display:
         names = [step.name for job in jobs for step in job.steps]
         return progress_rows(jobs, {name: sight for name in names if (sight := self._watcher.sight_of(name))})
 
-    async def _end_stalled(self, stalled: Collection[str]) -> None:
-        for step in stalled:
+    async def _end_stalled(self, stalled: Mapping[str, float]) -> None:
+        for step, seconds in stalled.items():
             if step in self._said:
                 continue
             cancel = self._watcher.config.execution.stall_action == "cancel"
             get_run_logger().warning("%s is stalled%s", step, ", and is cancelled" if cancel else "")
+            if cancel:
+                self._watcher.ended_why.setdefault(step, stalled_for(seconds))
             if not cancel or await release_step(self._watcher, step):
                 self._said[step] = "stalled"
 

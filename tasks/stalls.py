@@ -1,6 +1,6 @@
 """Which benchmarks stand still: they run, but for a while no new request was answered. Pure but for its memory."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from proctor.tasks.progress import Row
@@ -52,14 +52,19 @@ class Stalls:
         return replace(before, observed=row["observed"], confirmed=now)
 
 
-def flagged(rows: Sequence[Row], stalled: dict[str, float]) -> list[Row]:
-    """The rows, with what stands still said in words; in steps, so that not every look is a new version."""
+def flagged(rows: Sequence[Row], words: Mapping[str, str]) -> list[Row]:
+    """The rows, with what stands still, or was ended for that, said in these words, by step."""
     return [
-        {**row, "message": f"stalled: no new request for {minutes(stalled[str(row['step'])])}"}
-        if row["step"] in stalled
+        {**row, "message": words[str(row["step"])]}
+        if row["step"] in words and row["state"] in {"RUNNING", "CANCELLED"}
         else row
         for row in rows
     ]
+
+
+def stalled_for(seconds: float) -> str:
+    """A standstill in words; in steps, so that not every look is a new version."""
+    return f"stalled: no new request for {minutes(seconds)}"
 
 
 def minutes(seconds: float) -> str:

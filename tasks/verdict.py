@@ -46,5 +46,5 @@ def verdict(outcomes: Sequence[Outcome], *, cancelled: bool = False, trouble: st
 def _words(outcome: Outcome) -> str:
     first = outcome.reason.strip().split("\n", 1)[0]
     if outcome.ending == "cancelled":
-        return "was cancelled"
+        return f"was cancelled{first.partition(' was cancelled')[2]}"  # and why, where it was ended by us
     return f"failed: {first}" if outcome.ending == "failed" else f"is out of sight: {first}"

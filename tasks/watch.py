@@ -32,6 +32,8 @@ class Watcher:
         self.plan = plan
         self.cancelled = False
         """Whether the evaluation itself is being cancelled, so that nothing more may be submitted."""
+        self.ended_why: dict[str, str] = {}
+        """Why a step was ended by us, by its name."""
         self.trouble = ""
         """The last reason why the backend could not be asked; empty while it answers."""
         self.unreleased: set[str] = set()

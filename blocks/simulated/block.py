@@ -13,7 +13,7 @@ from proctor.blocks.backend import Backend
 from proctor.blocks.errors import BackendError, ResultError
 from proctor.blocks.job import JobHandle, JobSpec, JobState, JobStatus
 from proctor.blocks.simulated.render import render
-from proctor.blocks.simulated.timeline import Submitted, status
+from proctor.blocks.simulated.timeline import SAMPLES, Submitted, status
 from proctor.configs.execution_schema import SimulatedExecution
 
 
@@ -96,7 +96,7 @@ class SimulatedBackend(Backend):
         folder.mkdir(parents=True, exist_ok=True)
         config = yaml.safe_load(memory["configs"][step])
         name = memory["steps"][step].rpartition(".")[2]
-        score = {"value": self.execution.score, "stats": {"count": 100, "stderr": 0.05}}
+        score = {"value": self.execution.score, "stats": {"count": SAMPLES, "stderr": 0.05}}
         found = {name: {"metrics": {"accuracy": {"scores": {"accuracy": score}}}}}
         if self.status(handle).steps[step].state is JobState.COMPLETED:
             (folder / "results.yml").write_text(yaml.safe_dump({**config, "results": {"tasks": found, "groups": {}}}))

@@ -8,6 +8,9 @@ from proctor.blocks.job import JobState, JobStatus, ServerStatus, StepStatus
 from proctor.blocks.stage_files import job_state
 from proctor.configs.execution_schema import SimulatedExecution
 
+SAMPLES = 100
+"""Of every benchmark, answered one after the other while it runs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
@@ -49,10 +52,11 @@ def step_status(
     if short in script.vanish:
         return StepStatus(JobState.UNKNOWN, message="nothing is known about it")
     if now < end:
-        return StepStatus(JobState.RUNNING, started=at(start))
+        answered = int(SAMPLES * (now - start) / script.step_seconds)
+        return StepStatus(JobState.RUNNING, started=at(start), requests=answered)
     if short in script.fail:
         return StepStatus(JobState.FAILED, 1, "the harness ended with exit code 1", at(start), at(end))
-    return StepStatus(JobState.COMPLETED, 0, "", at(start), at(end))
+    return StepStatus(JobState.COMPLETED, 0, "", at(start), at(end), SAMPLES)
 
 
 def at(seconds: float) -> datetime:

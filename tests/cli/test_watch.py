@@ -20,7 +20,7 @@ from tests.cli.machine import PROCTOR, Machine
 SERVED = """
 defaults: [{{execution: simulated}}, {{deployment: generic}}, _self_]
 deployment: {{image: example/server, command: serve, port: 8000, served_model_name: tiny}}
-execution: {{output_dir: {output}, step_seconds: 4}}
+execution: {{output_dir: {output}, step_seconds: 12}}
 evaluation: {{tasks: [{{name: mmath_en}}, {{name: mmath_zh}}]}}
 """
 
@@ -136,8 +136,10 @@ def test_a_terminal_shows_the_evaluation_as_it_goes_on(machine: Machine) -> None
     for words in ("server generic", "mmath.mmath_en", "RUNNING", "waits for its turn", f"/artifacts/key/plan-{name}"):
         assert words in drawn
     assert str(machine.work / "results") in drawn
+    assert "/min" in drawn, "how fast it gets on"
     assert "accuracy" in drawn, "the scores at the end"
     after = machine.json("status", name)
+    assert [each["requests"] for each in after["progress"]] == [100, 100]
     assert [(each["server"], each["state"]) for each in after["servers"]] == [("server generic", "COMPLETED")]
     assert "user      " in (facts := machine.run("info", name).stdout)
     assert next(line.split()[-1] for line in facts.splitlines() if line.startswith("user ")) == "alice"

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from proctor.tasks.progress import Row
 from proctor.tasks.rates import Rates
-from proctor.tasks.stalls import Stalls, flagged
+from proctor.tasks.stalls import Stalls, flagged, stalled_for
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -23,7 +23,9 @@ def test_a_standstill_is_told_until_a_request_is_answered() -> None:
     assert stalls.look(rows(59), 59) == {}
     found = stalls.look(rows(185), 185)
     assert found == {"a": 185}
-    assert [each["message"] for each in flagged(rows(185), found)] == [*("stalled: no new request for 3 min", "", "")]
+    assert [
+        each["message"] for each in flagged(rows(185), {step: stalled_for(seconds) for step, seconds in found.items()})
+    ] == [*("stalled: no new request for 3 min", "", "")]
     assert stalls.look([row("a", 4, seen=186)], 186) == {}
     assert Stalls(None).look(rows(0), 9999) == {}
 
