@@ -45,6 +45,8 @@ class StepPaths:
     """A file with the job's step names, one a line, in order."""
     run_config: str
     """The YAML document for the harness."""
+    server: str = "server"
+    """The server's folder beside those of the steps."""
 
 
 def step_wrapper(job: JobSpec, step: Step, paths: StepPaths, ready_timeout: float, *, counted: bool = False) -> str:
@@ -58,6 +60,7 @@ def step_wrapper(job: JobSpec, step: Step, paths: StepPaths, ready_timeout: floa
         "OUT": paths.results,
         "ALL": paths.job,
         "ORDER": paths.order,
+        "SERVER": paths.server,
         "MAX": str(job.max_parallel),
         "TIMEOUT": str(ceil(step.timeout)) if step.timeout else "",
         "GRACE": str(GRACE_SECONDS),

@@ -6,8 +6,14 @@ from proctor.blocks.job import JobSpec
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import SlurmExecution
 
-OURS = {"job-name", "output", "error", "open-mode", "signal", "parsable", "wrap", "array", "wait", "test-only", "chdir"}
+OURS = {
+    *("job-name", "output", "error", "open-mode", "signal", "parsable", "wrap", "array", "wait", "test-only", "chdir"),
+    *("clusters", "cluster", "export", "export-file"),
+}
 """Flags that would take the job away from us."""
+
+KEYS = {"requeue": "requeue", "no-requeue": "requeue", "time": "walltime", "time-min": "walltime"}
+"""Flags that have a key of their own, by which the rest of Proctor goes as well."""
 
 
 def headers(job: JobSpec, execution: SlurmExecution) -> str:
@@ -44,6 +50,8 @@ def extra_flags(execution: SlurmExecution) -> list[str]:
     lines = []
     for key, value in execution.sbatch_extra_flags.items():
         name = key.lstrip("-").replace("_", "-")
+        if name in KEYS:
+            raise ConfigError(f"execution.sbatch_extra_flags: write execution.{KEYS[name]} instead of {key!r}")
         if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or name in OURS:
             raise ConfigError(f"execution.sbatch_extra_flags: {key!r} is no flag that can be set here")
         if value is True:

@@ -4,8 +4,7 @@ import shlex
 from collections.abc import Collection, Sequence
 
 from proctor.blocks.job import JobHandle, JobSpec
-from proctor.blocks.job_files import SERVER
-from proctor.blocks.slurm.files import script, work_folder
+from proctor.blocks.slurm.files import script, server_folder, work_folder
 
 SHELL = "/bin/sh -s"
 """Reads one of these texts from its standard input."""
@@ -33,14 +32,14 @@ def submission(jobs: Sequence[JobSpec], uploads: Sequence[str]) -> str:
 
 def folders(job: JobSpec) -> list[str]:
     """The output folders that a job writes into."""
-    return [step.name for step in job.steps] + ([SERVER] if job.server else [])
+    return [step.name for step in job.steps] + ([server_folder(job)] if job.server else [])
 
 
 def poll(handles: Collection[JobHandle]) -> str:
     """Looks at these jobs; they are numbered in this order."""
     first = [call("job", work_folder(handle), handle.native_id) for handle in handles]
     then = [
-        call("files", number, work_folder(handle), handle.output_dir, handle.name, *handle.steps)
+        call("files", number, work_folder(handle), handle.output_dir, handle.name, server_folder(handle), *handle.steps)
         for number, handle in enumerate(handles)
     ]
     return "\n".join([script("poll.sh"), *first, "queue", *then, 'echo "@end $(date +%Y-%m-%dT%H:%M:%S)"', ""])
@@ -82,7 +81,7 @@ def cancel_step(handles: Collection[JobHandle], step: str) -> str:
 
 def follow(handle: JobHandle, step: str | None, start: int | None, tail: int, *, following: bool) -> str:
     """Prints a log; as an argument of `sh -c`, so that standard input tells when nobody listens any more."""
-    folder = f"{handle.output_dir}/{step or SERVER}"
+    folder = f"{handle.output_dir}/{step or server_folder(handle)}"
     end = f"{handle.output_dir}/{step or handle.steps[-1]}/stage.exit"
     where = "" if start is None else start
     known = (f"{work_folder(handle)}/job_id", handle.native_id)

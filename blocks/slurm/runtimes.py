@@ -1,12 +1,12 @@
 """How a step or a server becomes a command line of each container runtime; pure shell text."""
 
-import hashlib
 import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proctor.blocks.job import Container, Mount
+from proctor.blocks.slurm.locks import as_they_travel, key_of
 from proctor.configs.errors import ConfigError
 
 ENGINES = ("docker", "podman")
@@ -14,6 +14,9 @@ REPLACES_PATH = ("pyxis", "charliecloud")
 """Runtimes that give a container the caller's PATH."""
 
 MARKERS = ("PROCTOR_EVALUATION", "PROCTOR_JOB")
+RANK = ("MASTER", "SLURM_PROCID", "NIM_HTTP_API_PORT")
+"""What the script of a server needs to know of the allocation, and its port where only a variable tells it."""
+
 NIM_COMMAND = ("/opt/nvidia/nvidia_entrypoint.sh", "/opt/nim/start_server.sh")
 """What a NIM image starts by itself; `srun` starts commands, not entrypoints."""
 
@@ -39,7 +42,7 @@ def prepare(box: Box, runtime: str) -> str:
     """Shell text that brings the image or the environment to the node."""
     image, name = box.container.image or "", shlex.quote(box.name)
     if runtime == "none":
-        packages = box.container.packages
+        packages = as_they_travel(box.container.packages)
         return f"environment {name} {key_of(*packages)} {shlex.join(packages)}" if packages else ":"
     if runtime in ENGINES:
         return f"pull {name} {shlex.quote(image)}"
@@ -59,13 +62,8 @@ def stored(image: str, runtime: str) -> str:
     if image.startswith("/"):
         return shlex.quote(image)
     short = re.sub(r"[^A-Za-z0-9.]+", "-", image.partition("@")[0])[-60:]
-    when = "" if "@sha256:" in image else "-$EVALUATION"
+    when = "" if "@sha256:" in image else ".tag-$EVALUATION"
     return f'"$CACHE/{short}-{key_of(image)}{when}{suffix}"'
-
-
-def key_of(*texts: str) -> str:
-    """A short name for these texts."""
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
 def enroot_uris(image: str) -> tuple[str, str]:
@@ -101,8 +99,8 @@ def engine(box: Box, runtime: str, mount_home: bool) -> str:
         f'--label=proctor.{key}="${variable}"' for key, variable in (("evaluation", "EVALUATION"), ("job", "JOB"))
     ]
     words.append(f"--label=proctor.step={shlex.quote(box.name)}")
-    names = {variable.name for variable in box.container.env}
-    words += [f"--env={name}" for name in (*MARKERS, *(variable.name for variable in box.container.env))]
+    names = variable_names(box)
+    words += [f"--env={name}" for name in names]
     if not box.server and runtime == "docker":
         words += ['--user="$(id -u):$(id -g)"', *([] if "HOME" in names else ["--env=HOME=/tmp"])]
     if box.server:
@@ -110,12 +108,18 @@ def engine(box: Box, runtime: str, mount_home: bool) -> str:
     if box.gpus and runtime == "docker":
         words.append('${GPUS:+--gpus="\\"device=$GPUS\\""}')
     elif box.gpus:
-        words.append("${GPUS:+--device=nvidia.com/gpu=all}")
+        words.append('"${GPU_DEVICES[@]}"')
     words += [f"--mount={bind(mount, runtime)}" for mount in box.mounts]
     words += [f"--workdir={shlex.quote(box.workdir)}"] if box.workdir else []
     if box.argv:
         words.append(f"--entrypoint={shlex.quote(box.argv[0])}")
     return lines([*words, image_word(box), *map(shlex.quote, box.argv[1:])])
+
+
+def variable_names(box: Box) -> list[str]:
+    """The variables that a container gets from the shell that starts it."""
+    ours = [*MARKERS, *(RANK if box.server else ())]
+    return list(dict.fromkeys([*ours, *(variable.name for variable in box.container.env)]))
 
 
 def image_word(box: Box) -> str:
@@ -139,8 +143,7 @@ def pyxis(box: Box, runtime: str, mount_home: bool) -> str:
     words = [f"--container-image={stored(box.container.image or '', runtime)}"]
     words.append(f"--container-mounts={shlex.quote(','.join(colons(mount) for mount in box.mounts))}")
     words.append("--container-mount-home" if mount_home else "--no-container-mount-home")
-    names = [*MARKERS, *(variable.name for variable in box.container.env)]
-    words.append(f"--container-env={','.join(names)}")
+    words.append(f"--container-env={','.join(variable_names(box))}")
     words += [f"--container-workdir={shlex.quote(box.workdir)}"] if box.workdir else []
     return lines([*words, *map(shlex.quote, box.argv or NIM_COMMAND)])
 

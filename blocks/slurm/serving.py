@@ -1,6 +1,10 @@
 """Model servers inside an allocation: over several nodes, and several of them behind one port; pure text."""
 
+import re
+
 from proctor.blocks.job import Container, Server
+from proctor.blocks.stages import server_command as in_place_of_the_shell
+from proctor.blocks.stages import single
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import SlurmExecution
 
@@ -11,6 +15,13 @@ DIST_PORT = 20000
 def instance_port(server: Server, execution: SlurmExecution) -> int:
     """Where each instance listens: behind a load balancer, which has the server's port, on the next one."""
     return server.port + 1 if execution.num_instances > 1 else server.port
+
+
+def movable(server: Server, execution: SlurmExecution) -> bool:
+    """Whether the server can be told another port when its own is taken on the node."""
+    if server.command is None:
+        return server.kind == "nim"
+    return re.search(rf"--port[ =]{instance_port(server, execution)}(?![0-9])", server.command) is not None
 
 
 def nodes_each(execution: SlurmExecution) -> int:
@@ -26,12 +37,17 @@ def nodes_each(execution: SlurmExecution) -> int:
 def server_command(server: Server, execution: SlurmExecution) -> str:
     """The script that every task of an instance runs; $SLURM_PROCID is its number, $MASTER the first node."""
     nodes, command = nodes_each(execution), server.command or ""
-    if nodes > 1 and server.kind == "vllm":
+    if nodes == 1 or server.kind not in {"vllm", "sglang"}:
+        return f"# the server\n{in_place_of_the_shell(server)}\n"
+    if not single(command):
+        raise ConfigError(
+            "deployment.command: over several nodes it must be one program with its arguments; what comes before it "
+            "goes into deployment.pre_cmd"
+        )
+    if server.kind == "vllm":
         command = ray(command, nodes)
-    elif nodes > 1 and server.kind == "sglang":
-        command = f'exec {command} --nnodes {nodes} --node-rank "$SLURM_PROCID" --dist-init-addr "$MASTER:{DIST_PORT}"'
     else:
-        command = f"exec {command}"
+        command = f'exec {command} --nnodes {nodes} --node-rank "$SLURM_PROCID" --dist-init-addr "$MASTER:{DIST_PORT}"'
     return "\n".join(part for part in ("# the server", server.pre_cmd, command) if part) + "\n"
 
 

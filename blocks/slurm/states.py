@@ -58,11 +58,14 @@ STATES = {
 }
 
 NEVER = re.compile(
-    r"DependencyNeverSatisfied|PartitionTimeLimit|PartitionNodeLimit|AssocGrp|AssocMax|QOSMax|QOSGrp|QOSMin|BadConstraints"
-    r"|Invalid(Account|QOS)|(Account|QOS)NotAllowed|JobHeld(Admin|User)|JobArrayTaskLimit|launch failed requeued held"
-    r"|PartitionDown|PartitionInactive|ReservationDeleted"
+    r"DependencyNeverSatisfied|PartitionTimeLimit|PartitionNodeLimit|(QOS|Assoc)M(ax|in)\w*PerJob|QOSMin|BadConstraints"
+    r"|Invalid(Account|QOS)|(Account|QOS)NotAllowed|JobHeld(Admin|User)|requeued held|requeued in held state"
+    r"|JobHoldMaxRequeue|PartitionDown|PartitionInactive|ReservationDeleted"
 )
 """Reasons that waiting alone does not change."""
+
+LIMIT = re.compile(r"(Assoc|QOS)(Grp|Max)|JobArrayTaskLimit")
+"""Limits of an account or a quality of service; whether they leave room for this job at all, Slurm does not say."""
 
 GAVE_UP = "NEVER_"
 """Begins what is kept as the reason of a job that we cancelled because Slurm would never have started it."""
@@ -79,6 +82,8 @@ def meaning(state: str) -> Meaning:
     return STATES.get(name, Meaning(Phase.UNKNOWN, f"Slurm calls it {state or 'nothing'}"))
 
 
-def never(reason: str) -> bool:
-    """Whether a pending job waits for something that will not come by itself."""
-    return bool(NEVER.search(reason))
+def outlook(reason: str) -> str:
+    """When a pending job may start, in words, where waiting alone may not do; empty where it is only a matter of time."""
+    if NEVER.search(reason):
+        return "will never start by itself"
+    return "a limit: it starts when other jobs leave room for it, or never" if LIMIT.search(reason) else ""

@@ -32,7 +32,7 @@ def upload(jobs: Sequence[JobSpec], execution: SlurmExecution, variables: Mappin
         script = f"{roots[0]}-submit.sh"
         put(archive, script, submission(jobs, places), 0o600)
     clean = shlex.join(["rm", "-rf", script, *dict.fromkeys(roots)])
-    command = f"umask 022; tar -xzpPf - && sh {shlex.quote(script)}; {clean}"
+    command = f"umask 022; tar -xzpPf - && sh {shlex.quote(script)}; code=$?; {clean}; exit $code"
     return command, stream.getvalue()
 
 
@@ -65,5 +65,8 @@ def variables(job: JobSpec) -> str:
 def exports(name: str, container: Container, where: str) -> str:
     """One function."""
     lines = [f"  export {key}={shlex.quote(value)}" for key, value in resolve_env(container, where).items()]
-    lines += [f'  export {key}="${{{source}-}}"' for key, source in runtime_names(container).items()]
+    for key, source in runtime_names(container).items():
+        told = shlex.quote(f"{where}: the variable that env_vars.{key} names ({source}) is not set where its job runs")
+        lines.append(f'  [ -n "${{{source}+x}}" ] || {{ PROBLEM={told}; return 1; }}')
+        lines.append(f'  export {key}="${source}"')
     return "\n".join([f"{name}() {{", *(lines or ["  :"]), "}"])

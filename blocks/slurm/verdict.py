@@ -6,16 +6,17 @@ from datetime import datetime
 
 from proctor.blocks.job import JobHandle, JobState, JobStatus, ServerStatus, StepStatus
 from proctor.blocks.slurm.parse import Evidence, Facts, moment
-from proctor.blocks.slurm.states import Meaning, Phase, meaning, never
-from proctor.blocks.stage_files import ALIVE, GONE, LOST, UNSEEN, Stage, after_server_death, ended, join
+from proctor.blocks.slurm.states import Meaning, Phase, meaning, outlook
+from proctor.blocks.stage_files import ALIVE, GONE, LOST, UNSEEN, Stage, after_server_death, ended, join, lost
 from proctor.blocks.stage_files import CANCELLED as MEANT
 from proctor.blocks.stage_files import job_state as worst_of
 from proctor.blocks.stages import EXIT_INTERRUPTED
 
+EXIT_CANNOT_WRITE = 73
+"""A job that could not write into its own folder (EX_CANTCREAT of sysexits.h)."""
+
 LAST_WORDS = 30.0
 """Seconds that a shared file system may take to show the last word of a job that has ended."""
-
-STUCK = "will never start by itself"
 
 
 def verdict(handle: JobHandle, seen: Evidence, now: datetime) -> JobStatus:
@@ -26,9 +27,10 @@ def verdict(handle: JobHandle, seen: Evidence, now: datetime) -> JobStatus:
         name: replace(step_status(seen, number, means, fresh=fresh), requests=seen.requests.get(number))
         for number, name in enumerate(handle.steps)
     }
-    server = server_status(seen, means, now)
+    server = server_status(handle.name, seen, means, now)
     if server and server.state is JobState.FAILED:
-        steps = {name: after_server_death(status, server.message) for name, status in steps.items()}
+        died = moment(server_words(handle.name, seen, "exit")[0])
+        steps = {name: without_server(status, server.message, died, means) for name, status in steps.items()}
     state = job_state(steps, means)
     return JobStatus(
         state=state,
@@ -44,7 +46,8 @@ def verdict(handle: JobHandle, seen: Evidence, now: datetime) -> JobStatus:
 def what_it_means(seen: Evidence) -> Meaning | None:
     """The job's state in our terms; None when nobody knows it."""
     if seen.facts is None:
-        return meaning(seen.why) if seen.why else None
+        kept = meaning(seen.why)
+        return None if kept.phase in {Phase.UNKNOWN, Phase.WAITING, Phase.RUNNING} else kept
     told = meaning(seen.facts.state)
     if told.phase is Phase.CANCELLED and seen.why:
         kept = meaning(seen.why)
@@ -123,24 +126,68 @@ def unsaid(stages: Mapping[str, Stage], facts: Facts | None, started: datetime |
     if stages:
         return join(stages, GONE)
     code = facts.exit_code if facts else None
-    return StepStatus(
-        JobState.FAILED, code, "its job ended before it started; see the job's log on the cluster", started
+    words = (
+        "its node cannot write into the job's folder; execution.output_dir must be a folder that login and compute nodes share"
+        if code == EXIT_CANNOT_WRITE
+        else "its job ended before it started; .proctor/<job>/job.log in the evaluation's folder may say why, and where "
+        "that is missing, the node did not see the folder or Slurm could not start the job there"
     )
+    return StepStatus(JobState.FAILED, code, words, started)
 
 
-def server_status(seen: Evidence, means: Meaning | None, now: datetime) -> ServerStatus | None:
+def without_server(status: StepStatus, server: str, died: datetime | None, means: Meaning | None) -> StepStatus:
+    """A step of a job whose server has ended.
+
+    | the step                 | the job was           | the server | status |
+    |---|---|---|---|
+    | COMPLETED, CANCELLED     | anything              | anything   | as it is |
+    | failed before the server | anything              | anything   | as it is |
+    | failed with it           | cancelled             | anything   | CANCELLED |
+    | failed with it           | lost                  | anything   | `lost:`, in Slurm's words |
+    | failed with it           | anything else         | lost       | `lost:`, in the server's words |
+    | failed with it           | anything else         | died       | FAILED, "server died" |
+    """
+    phase = means.phase if means else Phase.UNKNOWN
+    if status.state is not JobState.FAILED:
+        return status if phase in {Phase.LOST, Phase.CANCELLED} else after_server_death(status, server)
+    if status.ended and died and status.ended < died and not lost(status):
+        return status
+    if phase is Phase.CANCELLED:
+        return replace(status, state=JobState.CANCELLED, exit_code=EXIT_INTERRUPTED, message="cancelled")
+    if phase is Phase.LOST and means:
+        return replace(status, exit_code=None, message=f"{LOST}{means.words}")
+    if server.startswith(LOST):
+        return replace(status, exit_code=None, message=server)
+    return after_server_death(status, server)
+
+
+def server_words(job: str, seen: Evidence, stage: str) -> tuple[str, ...]:
+    """Time, exit code and words of one of the server's stage files; empty where another attempt wrote it."""
+    fields = seen.server.get(stage, "").split(" ", 3 if stage == "exit" else 2)
+    code = fields.pop(1) if stage == "exit" and len(fields) > 2 else ""
+    return (fields[0], code, *fields[2:]) if len(fields) > 1 and fields[1] == job else ("", "")
+
+
+def server_status(job: str, seen: Evidence, means: Meaning | None, now: datetime) -> ServerStatus | None:
     """How the job's server is doing."""
     if "here" not in seen.server:
         return None
-    if "exit" in seen.server:
-        fields = seen.server["exit"].split(" ", 3)
-        return ServerStatus(JobState.FAILED, fields[3] if len(fields) > 3 else "it ended", "\n".join(seen.server_log))
+    time, code, *said = server_words(job, seen, "exit")
+    if time:
+        words = (LOST if code == "lost" else "") + (said[0] if said else "it ended")
+        return ServerStatus(JobState.FAILED, words, "\n".join(seen.server_log))
     if seen.answering:
         return ServerStatus(JobState.RUNNING, "answers")
-    since = moment(seen.server.get("pre-start", "").partition(" ")[0])
-    if since is None or means is None or means.phase is not Phase.RUNNING:
+    if means is None or means.phase is not Phase.RUNNING:
         return ServerStatus(JobState.PENDING, "waits for its node")
-    return ServerStatus(JobState.PENDING, f"loading {span((now - since).total_seconds())}")
+    _, _, *preparing = server_words(job, seen, "preparing")
+    since = next(
+        (since for stage in ("running", "pre-start") if (since := moment(server_words(job, seen, stage)[0]))), None
+    )
+    if since is None:
+        return ServerStatus(JobState.PENDING, "waits for its node")
+    words = f"{preparing[0]}," if preparing else "loading"
+    return ServerStatus(JobState.PENDING, f"{words} {span((now - since).total_seconds())}")
 
 
 def job_state(steps: Mapping[str, StepStatus], means: Meaning | None) -> JobState:
@@ -170,9 +217,8 @@ def words(seen: Evidence, means: Meaning | None, steps: Mapping[str, StepStatus]
 
 def waiting_words(means: Meaning, facts: Facts) -> str:
     """Why it waits, its place, and when it may start."""
-    parts = [facts.reason or "no reason yet"]
-    if never(facts.reason):
-        parts = [f"{facts.reason} ({STUCK})"]
+    future = outlook(facts.reason)
+    parts = [f"{facts.reason} ({future})" if future else facts.reason or "no reason yet"]
     if facts.place:
         parts.append(f"{ordinal(facts.place[0])} of {facts.place[1]}")
     if "T" in facts.start:
@@ -181,10 +227,10 @@ def waiting_words(means: Meaning, facts: Facts) -> str:
 
 
 def stuck(seen: Evidence) -> str:
-    """The reason why a job will never start by itself; empty when it may."""
+    """The reason why a job may never start by itself; empty when it only waits."""
     facts = seen.facts
     waits = facts is not None and meaning(facts.state).phase is Phase.WAITING
-    return facts.reason if facts and waits and never(facts.reason) else ""
+    return facts.reason if facts and waits and outlook(facts.reason) else ""
 
 
 def digests(handle: JobHandle, seen: Evidence) -> dict[str, str]:

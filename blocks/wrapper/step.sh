@@ -75,8 +75,15 @@ probe() {
 
 server_dead() {
   owner=''
-  [ ! -r "$ALL/server/stage.exit" ] || read -r _ _ owner _ <"$ALL/server/stage.exit"
+  [ ! -r "$ALL/$SERVER/stage.exit" ] || read -r _ _ owner _ <"$ALL/$SERVER/stage.exit"
   [ "$owner" = "$JOB" ]
+}
+
+# preparing: the server is not even about to start, so whatever answers at its port is another one; sets WHY.
+preparing() {
+  owner=''
+  [ ! -r "$ALL/$SERVER/stage.preparing" ] || read -r _ owner words <"$ALL/$SERVER/stage.preparing"
+  [ "$owner" = "$JOB" ] && WHY=$words
 }
 
 # until_ready WHAT: call probes_pass until it succeeds or the time is up.
@@ -85,6 +92,7 @@ until_ready() {
   told=''
   until probes_pass; do
     ! server_dead || finish 69 "server died before it answered"
+    ! preparing || deadline=$(($(date +%s) + READY_TIMEOUT))
     [ "$(date +%s)" -lt "$deadline" ] || finish 69 "$1 did not answer within $READY_TIMEOUT s: $WHY"
     [ "$told" = "$WHY" ] || stage waiting "$JOB waits for the $1: $WHY"
     told=$WHY
@@ -95,6 +103,7 @@ until_ready() {
 
 probes_pass() {
   if [ -n "$HEALTH_URL" ]; then
+    ! preparing || return 1
     probe "$HEALTH_URL"
     WHY="$HEALTH_URL answers $STATUS"
     case $STATUS in 200 | skipped) ;; *) return 1 ;; esac

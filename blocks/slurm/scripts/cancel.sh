@@ -41,6 +41,9 @@ end_jobs() {
     sleep 0.25
     n=$((n - 1))
   done
+  # on a node that does not answer a job is ending for ever
+  left=$(squeue -h -j "$IDS" -o '%i %T' 2>&1 | grep -v -e COMPLETING -e 'nvalid job id' | tr '\n' ' ')
+  [ -z "$left" ] || printf '@failed %s\n' "after $1 s Slurm still says: $left"
 }
 
 # step FOLDER ID NAME STEP_FOLDER NUMBER SECONDS: a step that has not begun never will; one that runs is told to end.

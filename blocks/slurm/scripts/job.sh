@@ -16,6 +16,11 @@ ended() {
   [ -r "$ROOT/$1/stage.exit" ] && read -r _ CODE owner _ <"$ROOT/$1/stage.exit" && [ "$owner" = "$JOB" ]
 }
 
+all_ended() {
+  local name
+  for name in "${STEPS[@]}"; do ended "$name" || return 1; done
+}
+
 # last_word NAME CODE WORDS: stage.exit for one that could not write it, so that the next in line can start.
 last_word() {
   ended "$1" && return
@@ -39,7 +44,7 @@ read_secrets() {
 # after_requeue: Slurm started this job again; what is done stays done, the rest may be claimed again.
 after_requeue() {
   [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] || return 0
-  rm -f "$WORK/why" "$WORK/stopping" "$ROOT/server/stage.exit"
+  rm -f "$WORK/why" "$WORK/stopping" "$SERVER_DIR/stage.exit"
   for name in "${STEPS[@]}"; do
     if ended "$name"; then case $CODE in 143 | lost) ;; *) continue ;; esac fi
     rm -rf "$ROOT/$name/.proctor/claim-$JOB" "$ROOT/$name/stage.exit"
@@ -57,12 +62,22 @@ interrupt_steps() {
   for i in "${!STEPS[@]}"; do ended "${STEPS[i]}" || signal_step "step-$i" TERM; done
 }
 
-# why_stopped: Slurm's own words, kept for when it has forgotten the job.
-why_stopped() { scontrol show job -o "$SLURM_JOB_ID" 2>/dev/null | sed -n 's/.* JobState=\([A-Z_]*\) .*/\1/p'; }
+# why_stopped: Slurm's own word, kept for when it has forgotten the job. While a job ends, most commands say COMPLETING,
+# and only JSON has the state behind that.
+why_stopped() {
+  {
+    scontrol show job -o "$SLURM_JOB_ID" | sed -n 's/.* JobState=\([A-Z_]*\) .*/\1/p'
+    squeue -j "$SLURM_JOB_ID" --json | tr -d ' \n' | grep -oE '"job_state":[["A-Z_,]*' | grep -oE '[A-Z_]{4,}'
+  } 2>/dev/null | grep -xE 'CANCELLED|TIMEOUT|PREEMPTED|NODE_FAIL|DEADLINE|OUT_OF_MEMORY' | head -n 1
+}
 
 on_term() {
+  local why
+  TOLD=1
   : >"$WORK/stopping"
-  [ -e "$WORK/why" ] || put "$WORK/why" "$(why_stopped)"
+  [ ! -e "$WORK/why" ] || return 0
+  why=$(why_stopped)
+  [ -z "$why" ] || put "$WORK/why" "$why"
 }
 
 on_warning() {
@@ -136,68 +151,15 @@ run_step() {
     last_word "$name" 125 "$PROBLEM"
     return
   fi
-  "env_$i"
+  if ! "env_$i"; then
+    last_word "$name" 78 "$PROBLEM"
+    return
+  fi
   patiently "$ROOT/$name/harness.log" "step_$i"
   code=$?
   ended "$name" || wordless "$i" "$code"
   remove_container "$CONTAINER-$i" 0
 }
-
-port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-
-# server_ended CODE [WORDS]: a server that ends before the benchmarks is why they end.
-server_ended() {
-  for _ in 1 2 3 4 5 6 7 8; do
-    [ ! -e "$WORK/stopping" ] || return 0
-    sleep 0.25
-  done
-  last_word server "$1" "${2:-the server ended with exit code $1}"
-  interrupt_steps
-}
-
-# run_server INSTANCE NODES
-run_server() {
-  trap '' TERM USR1
-  exec >>"$ROOT/server/harness.log" 2>&1 </dev/null
-  export MASTER=${2%%,*}
-  if ! prepare_server; then
-    server_ended 125 "$PROBLEM"
-    return
-  fi
-  env_server
-  patiently "$ROOT/server/harness.log" launch_server "$2"
-  server_ended "$?"
-}
-
-start_servers() {
-  local k nodes
-  put "$ROOT/server/stage.pre-start" "$(now) $JOB"
-  if port_taken "$SERVER_PORT"; then
-    last_word server 98 "port $SERVER_PORT of $HEAD is taken by another program; set deployment.port or execution.exclusive"
-    return
-  fi
-  for ((k = 0; k < INSTANCES; k++)); do
-    nodes=$(printf '%s\n' "${NODES[@]:k * PER_INSTANCE:PER_INSTANCE}" | paste -sd, -)
-    run_server "$k" "$nodes" &
-  done
-  [ "$INSTANCES" -eq 1 ] || run_proxy &
-}
-
-# run_proxy: HAProxy on the first node, in front of the first node of every instance.
-run_proxy() {
-  local k
-  trap '' TERM USR1
-  exec >>"$ROOT/server/proxy.log" 2>&1 </dev/null
-  cp "$WORK/haproxy.cfg" "$WORK/haproxy.run.cfg"
-  for ((k = 0; k < INSTANCES; k++)); do
-    echo "  server instance$k $(address "${NODES[k * PER_INSTANCE]}"):$INSTANCE_PORT check inter 2s fall 3 rise 1" \
-      >>"$WORK/haproxy.run.cfg"
-  done
-  prepare_proxy && launch_proxy
-  server_ended "$?" "the load balancer ended"
-}
-
-address() { getent ahostsv4 "$1" | awk 'NR == 1 { print $1 }'; }
 
 # finish: whatever happens, no container of this job survives it.
 finish() {
@@ -219,13 +181,15 @@ look_around() {
   CONTAINER=$JOB-$SLURM_JOB_ID
   GRACE=$(scontrol show config | sed -n 's/^KillWait *= *\([0-9]*\).*/\1/p')
   GRACE=$((${GRACE:-30} > 6 ? ${GRACE:-30} - 4 : 2))
-  ! command -v nvidia-smi >/dev/null 2>&1 || [ -z "${CUDA_VISIBLE_DEVICES-}" ] || GPUS=$CUDA_VISIBLE_DEVICES
+  # an engine outside of this job's cgroup numbers GPUs as the node does
+  ! command -v nvidia-smi >/dev/null 2>&1 || GPUS=${SLURM_JOB_GPUS:-${CUDA_VISIBLE_DEVICES-}}
+  mapfile -t GPU_DEVICES < <(tr ',' '\n' <<<"$GPUS" | sed -n 's|^..*|--device=nvidia.com/gpu=&|p')
   say "job $JOB is Slurm job $SLURM_JOB_ID on ${NODES[*]}"
 }
 
 main() {
   local pids=() pid i bad=0
-  exec >>"$WORK/job.log" 2>&1
+  exec >>"$WORK/job.log" 2>&1 || exit 73
   read_secrets
   trap on_term TERM
   trap on_warning USR1
@@ -243,8 +207,11 @@ main() {
     ended "${STEPS[i]}"
     [ "$CODE" = 0 ] || bad=1
   done
+  # a job that Slurm told to end may be requeued, and would need its variables again
+  [ -n "$TOLD" ] || ! all_ended || rm -rf "$WORK/private"
   exit "$bad"
 }
 
-GPUS='' PROBLEM=''
+SERVER_DIR=$ROOT/$SERVER_NAME
+GPUS='' GPU_DEVICES=() PROBLEM='' HELD='' TOLD=''
 main

@@ -48,10 +48,10 @@ account() {
   fi
 }
 
-# files I FOLDER ROOT NAME STEP...: the words of job I and of its steps.
+# files I FOLDER ROOT NAME SERVER STEP...: the words of job I and of its steps; SERVER is the folder of its server.
 files() {
-  i=$1 folder=$2 root=$3
-  shift 4
+  i=$1 folder=$2 root=$3 server=$5
+  shift 5
   for word in job_id why; do ! first "$folder/$word" || printf '@J %s %s %s\n' "$i" "$word" "$line"; done
   k=0
   for step in "$@"; do
@@ -69,10 +69,10 @@ files() {
   done
   [ -e "$folder/server" ] || return 0
   printf '@V %s here\n' "$i"
-  for stage in pre-start exit; do
-    ! first "$root/server/stage.$stage" || printf '@V %s %s %s\n' "$i" "$stage" "$line"
+  for stage in pre-start preparing running exit; do
+    ! first "$root/$server/stage.$stage" || printf '@V %s %s %s\n' "$i" "$stage" "$line"
   done
-  ! first "$folder/digest.server" || printf '@V %s digest %s\n' "$i" "$line"
-  [ ! -e "$root/server/stage.exit" ] ||
-    tail -c 4000 "$root/server/harness.log" 2>/dev/null | tail -n 20 | sed "s/^/@L $i /"
+  ! first "$folder/digest.$server" || printf '@V %s digest %s\n' "$i" "$line"
+  [ ! -e "$root/$server/stage.exit" ] ||
+    tail -c 4000 "$root/$server/harness.log" 2>/dev/null | tail -n 20 | sed "s/^/@L $i /"
 }

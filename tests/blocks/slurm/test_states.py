@@ -6,7 +6,7 @@ import pytest
 
 from proctor.blocks.job import JobHandle, JobState, StepStatus
 from proctor.blocks.slurm.parse import Evidence, Facts
-from proctor.blocks.slurm.states import STATES, Phase, meaning, never
+from proctor.blocks.slurm.states import STATES, Phase, meaning, outlook
 from proctor.blocks.slurm.verdict import ordinal, stuck, verdict
 from proctor.blocks.stage_files import Stage, lost
 
@@ -140,16 +140,24 @@ def test_no_answer_is_no_evidence() -> None:
     [
         "DependencyNeverSatisfied",
         "PartitionTimeLimit",
-        "AssocGrpGRES",
-        "QOSMaxJobsPerUserLimit",
+        "QOSMaxWallDurationPerJobLimit",
         "JobHeldUser",
         "BadConstraints",
+        "launch failed requeued held",
+        "job requeued in held state",
     ],
 )
 def test_what_will_never_resolve_is_told(reason: str) -> None:
     seen = Evidence(Facts("PENDING", "squeue", reason))
-    assert never(reason)
     assert "will never start by itself" in verdict(HANDLE, seen, NOW).message
+    assert stuck(seen) == reason
+
+
+@pytest.mark.parametrize("reason", ["AssocGrpGRES", "QOSMaxJobsPerUserLimit", "QOSGrpCpuLimit", "AssocMaxJobsLimit"])
+def test_a_limit_is_told_as_one_that_may_leave_room(reason: str) -> None:
+    seen = Evidence(Facts("PENDING", "squeue", reason))
+    words = verdict(HANDLE, seen, NOW).message
+    assert f"{reason} (a limit: it starts when other jobs leave room for it, or never)" in words
     assert stuck(seen) == reason
 
 
@@ -157,7 +165,7 @@ def test_what_will_never_resolve_is_told(reason: str) -> None:
     "reason", ["Priority", "Resources", "Dependency", "BeginTime", "ReqNodeNotAvail, UnavailableNodes:n1"]
 )
 def test_what_only_takes_time_is_left_alone(reason: str) -> None:
-    assert not never(reason)
+    assert not outlook(reason)
 
 
 def test_the_queue_in_words() -> None:
@@ -187,3 +195,67 @@ def test_a_dead_server_is_the_reason_and_not_tried_again() -> None:
     assert "server died" in status.steps["a.0"].message
     assert status.server
     assert status.server.log_tail == "CUDA out of memory"
+
+
+DIED = {"here": "", "exit": "2026-01-01T11:57:00Z 1 j-1 the server ended with exit code 1"}
+TOLD = {"here": "", "exit": "2026-01-01T11:57:00Z lost j-1 the server was told to end"}
+AFTER = datetime(2026, 1, 1, 11, 57, 1, tzinfo=UTC)
+WITHOUT = {**BEGUN, "exit": Stage(AFTER, "", 1)}
+BEFORE = {**BEGUN, "exit": Stage(datetime(2026, 1, 1, 11, 50, tzinfo=UTC), "", 1)}
+
+
+@pytest.mark.parametrize("state", ["PREEMPTED", "TIMEOUT", "NODE_FAIL"])
+@pytest.mark.parametrize("server", [DIED, TOLD])
+@pytest.mark.parametrize("stages", [STOPPED, WITHOUT])
+def test_a_server_that_falls_with_its_job_lets_the_rest_run_again(
+    state: str, server: dict[str, str], stages: dict[str, Stage]
+) -> None:
+    status = verdict(HANDLE, Evidence(Facts(state, "sacct"), server=server, stages={0: stages, 1: DONE}), NOW)
+    assert lost(status.steps["a.0"]), status
+    assert status.steps["b.1"].state is JobState.COMPLETED
+
+
+def test_a_server_that_slurm_told_to_end_lets_the_rest_run_again_before_slurm_says_why() -> None:
+    seen = Evidence(Facts("RUNNING", "squeue"), server=TOLD, stages={0: WITHOUT, 1: STOPPED})
+    assert lost(step(seen))
+    assert (
+        step(Evidence(Facts("CANCELLED by 0", "sacct"), server=TOLD, stages={0: WITHOUT})).state is JobState.CANCELLED
+    )
+
+
+@pytest.mark.parametrize("state", ["PREEMPTED", "RUNNING", "CANCELLED"])
+def test_a_step_that_failed_before_its_server_fell_has_failed(state: str) -> None:
+    status = step(Evidence(Facts(state, "squeue"), server=TOLD, stages={0: BEFORE}))
+    assert (status.state, status.exit_code) == (JobState.FAILED, 1)
+
+
+def test_a_server_of_an_earlier_attempt_is_not_this_ones() -> None:
+    server = {"here": "", "exit": "2026-01-01T11:57:00Z 1 j-0 the server ended with exit code 1"}
+    status = verdict(HANDLE, Evidence(Facts("RUNNING", "squeue"), server=server, stages={0: BEGUN}), NOW)
+    assert status.steps["a.0"].state is JobState.RUNNING
+    assert status.server
+    assert status.server.state is JobState.PENDING
+
+
+def test_importing_is_not_loading() -> None:
+    server = {
+        "here": "",
+        "pre-start": "2026-01-01T11:50:00Z j-1",
+        "preparing": "2026-01-01T11:50:00Z j-1 its image comes",
+    }
+    seen = Evidence(Facts("RUNNING", "squeue", nodes="n1"), server=server)
+    assert "server its image comes, 10 min" in verdict(HANDLE, seen, NOW).message
+    server = {"here": "", "pre-start": "2026-01-01T11:50:00Z j-1", "running": "2026-01-01T11:57:00Z j-1"}
+    seen = Evidence(Facts("RUNNING", "squeue", nodes="n1"), server=server)
+    assert "server loading 3 min" in verdict(HANDLE, seen, NOW).message
+
+
+@pytest.mark.parametrize("why", ["COMPLETING", "RUNNING"])
+def test_a_word_from_the_middle_of_an_end_is_no_evidence(why: str) -> None:
+    assert lost(step(Evidence(None, job_id="7", why=why, stages={0: STOPPED})))
+    assert verdict(HANDLE, Evidence(None, job_id="7", why=why), NOW).observed is None
+
+
+def test_a_folder_that_the_node_cannot_write_is_told() -> None:
+    said = step(Evidence(Facts("FAILED", "sacct", exit_code=73)))
+    assert (said.state, "output_dir" in said.message) == (JobState.FAILED, True)

@@ -21,7 +21,10 @@ CACHE=/shared/results/.proctor-cache
 RUNTIME=apptainer
 REQUEUE=''
 SERVER=vllm
+SERVER_NAME=server
 SERVER_PORT=8000
+MOVABLE=1
+READY_TIMEOUT=600
 INSTANCES=1
 INSTANCE_PORT=8000
 STEPS=(gpqa.0)
@@ -43,7 +46,7 @@ step_0() {
     /proctor/job/.proctor/proctor-0123abcd-9f8e7d-0-1/0.sh
 }
 prepare_server() {
-  import server vllm/vllm-openai:v0.9 "$CACHE/vllm-vllm-openai-v0.9-1aec960194762d13-$EVALUATION.sif" apptainer_pull docker://vllm/vllm-openai:v0.9
+  import server vllm/vllm-openai:v0.9 "$CACHE/vllm-vllm-openai-v0.9-1aec960194762d13.tag-$EVALUATION.sif" apptainer_pull docker://vllm/vllm-openai:v0.9
 }
 launch_server() {
   srun --overlap --nodes="$PER_INSTANCE" --ntasks="$PER_INSTANCE" --ntasks-per-node=1 --nodelist="$1" --cpu-bind=none --job-name=server apptainer \
@@ -51,7 +54,7 @@ launch_server() {
     ${GPUS:+--nv} \
     --mount=type=bind,source=/shared/results/20260101-0123abcd,destination=/proctor/job,ro \
     --mount=type=bind,source=/m,destination=/checkpoint,ro \
-    "$CACHE/vllm-vllm-openai-v0.9-1aec960194762d13-$EVALUATION.sif" \
+    "$CACHE/vllm-vllm-openai-v0.9-1aec960194762d13.tag-$EVALUATION.sif" \
     env \
     PROCTOR_STEP=proctor-0123abcd-9f8e7d-0-1/server/ \
     sh \

@@ -21,7 +21,10 @@ CACHE=/shared/results/.proctor-cache
 RUNTIME=docker
 REQUEUE=''
 SERVER=vllm
+SERVER_NAME=server
 SERVER_PORT=8000
+MOVABLE=1
+READY_TIMEOUT=600
 INSTANCES=1
 INSTANCE_PORT=8000
 STEPS=(gpqa.0)
@@ -67,6 +70,9 @@ launch_server() {
     --label=proctor.step=server \
     --env=PROCTOR_EVALUATION \
     --env=PROCTOR_JOB \
+    --env=MASTER \
+    --env=SLURM_PROCID \
+    --env=NIM_HTTP_API_PORT \
     --env=HF_TOKEN \
     --ipc=host \
     ${GPUS:+--gpus="\"device=$GPUS\""} \

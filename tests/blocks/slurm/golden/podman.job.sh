@@ -23,7 +23,10 @@ CACHE=/shared/results/.proctor-cache
 RUNTIME=podman
 REQUEUE=1
 SERVER=''
+SERVER_NAME=''
 SERVER_PORT=''
+MOVABLE=''
+READY_TIMEOUT=600
 INSTANCES=1
 INSTANCE_PORT=''
 STEPS=(gpqa.0 gpqa.1)
@@ -43,7 +46,7 @@ step_0() {
     --env=PROCTOR_JOB \
     --env=API_KEY \
     --env=HF_HOME \
-    ${GPUS:+--device=nvidia.com/gpu=all} \
+    "${GPU_DEVICES[@]}" \
     --mount=type=bind,source=/shared/results/20260101-0123abcd/gpqa.0,destination=/results \
     --mount=type=bind,source=/shared/results/20260101-0123abcd,destination=/proctor/job,readonly \
     --mount='type=bind,"source=/shared/my data",destination=/data,readonly' \
@@ -70,7 +73,7 @@ step_1() {
     --env=PROCTOR_JOB \
     --env=API_KEY \
     --env=HF_HOME \
-    ${GPUS:+--device=nvidia.com/gpu=all} \
+    "${GPU_DEVICES[@]}" \
     --mount=type=bind,source=/shared/results/20260101-0123abcd/gpqa.1,destination=/results \
     --mount=type=bind,source=/shared/results/20260101-0123abcd,destination=/proctor/job,readonly \
     --workdir=/results \

@@ -21,7 +21,10 @@ CACHE=/shared/results/.proctor-cache
 RUNTIME=pyxis
 REQUEUE=''
 SERVER=vllm
+SERVER_NAME=server
 SERVER_PORT=8000
+MOVABLE=''
+READY_TIMEOUT=600
 INSTANCES=2
 INSTANCE_PORT=8001
 STEPS=(gpqa.0)
@@ -41,13 +44,13 @@ step_0() {
     /proctor/job/.proctor/proctor-0123abcd-9f8e7d-0-1/0.sh
 }
 prepare_server() {
-  import server vllm/vllm-openai:v0.9 "$CACHE/vllm-vllm-openai-v0.9-1aec960194762d13-$EVALUATION.sqsh" enroot_import docker://vllm/vllm-openai:v0.9 docker://vllm/vllm-openai:v0.9
+  import server vllm/vllm-openai:v0.9 "$CACHE/vllm-vllm-openai-v0.9-1aec960194762d13.tag-$EVALUATION.sqsh" enroot_import docker://vllm/vllm-openai:v0.9 docker://vllm/vllm-openai:v0.9
 }
 launch_server() {
-  srun --overlap --nodes="$PER_INSTANCE" --ntasks="$PER_INSTANCE" --ntasks-per-node=1 --nodelist="$1" --cpu-bind=none --job-name=server --container-image="$CACHE/vllm-vllm-openai-v0.9-1aec960194762d13-$EVALUATION.sqsh" \
+  srun --overlap --nodes="$PER_INSTANCE" --ntasks="$PER_INSTANCE" --ntasks-per-node=1 --nodelist="$1" --cpu-bind=none --job-name=server --container-image="$CACHE/vllm-vllm-openai-v0.9-1aec960194762d13.tag-$EVALUATION.sqsh" \
     --container-mounts=/shared/results/20260101-0123abcd:/proctor/job:ro,/m:/checkpoint:ro \
     --container-mount-home \
-    --container-env=PROCTOR_EVALUATION,PROCTOR_JOB,HF_TOKEN \
+    --container-env=PROCTOR_EVALUATION,PROCTOR_JOB,MASTER,SLURM_PROCID,NIM_HTTP_API_PORT,HF_TOKEN \
     env \
     PROCTOR_STEP=proctor-0123abcd-9f8e7d-0-1/server/ \
     sh \
@@ -55,10 +58,10 @@ launch_server() {
     /proctor/job/.proctor/proctor-0123abcd-9f8e7d-0-1/server.sh
 }
 prepare_proxy() {
-  import server haproxy:lts "$CACHE/haproxy-lts-0b02d9d21c5b0da3-$EVALUATION.sqsh" enroot_import docker://haproxy:lts docker://haproxy:lts
+  import server haproxy:lts "$CACHE/haproxy-lts-0b02d9d21c5b0da3.tag-$EVALUATION.sqsh" enroot_import docker://haproxy:lts docker://haproxy:lts
 }
 launch_proxy() {
-  one_node proxy --container-image="$CACHE/haproxy-lts-0b02d9d21c5b0da3-$EVALUATION.sqsh" \
+  one_node proxy --container-image="$CACHE/haproxy-lts-0b02d9d21c5b0da3.tag-$EVALUATION.sqsh" \
     --container-mounts=/shared/results/20260101-0123abcd:/proctor/job:ro \
     --container-mount-home \
     --container-env=PROCTOR_EVALUATION,PROCTOR_JOB \
