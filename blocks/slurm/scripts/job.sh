@@ -62,13 +62,18 @@ interrupt_steps() {
   for i in "${!STEPS[@]}"; do ended "${STEPS[i]}" || signal_step "step-$i" TERM; done
 }
 
-# why_stopped: Slurm's own word, kept for when it has forgotten the job. While a job ends, most commands say COMPLETING,
-# and only JSON has the state behind that.
+# why_stopped: Slurm's own word, kept for when it has forgotten the job. While a job ends Slurm only says COMPLETING, but
+# it has a time of preemption for those that were preempted, and no end for those that were requeued.
 why_stopped() {
-  {
-    scontrol show job -o "$SLURM_JOB_ID" | sed -n 's/.* JobState=\([A-Z_]*\) .*/\1/p'
-    squeue -j "$SLURM_JOB_ID" --json | tr -d ' \n' | grep -oE '"job_state":[["A-Z_,]*' | grep -oE '[A-Z_]{4,}'
-  } 2>/dev/null | grep -xE 'CANCELLED|TIMEOUT|PREEMPTED|NODE_FAIL|DEADLINE|OUT_OF_MEMORY' | head -n 1
+  local said
+  said=$(scontrol show job -o "$SLURM_JOB_ID" 2>/dev/null)
+  case $said in
+    *' JobState=COMPLETING '*' EndTime=Unknown '*) ;;
+    *' JobState=COMPLETING '*' PreemptTime=None '*) [ "${#NODES[@]}" -gt 1 ] || echo CANCELLED ;;
+    *' JobState=COMPLETING '*' PreemptTime='*) echo PREEMPTED ;;
+    *) sed -n 's/.* JobState=\([A-Z_]*\) .*/\1/p' <<<"$said" |
+      grep -xE 'CANCELLED|TIMEOUT|PREEMPTED|NODE_FAIL|DEADLINE|OUT_OF_MEMORY' ;;
+  esac
 }
 
 on_term() {

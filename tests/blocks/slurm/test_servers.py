@@ -1,6 +1,5 @@
 """Model servers in real Slurm jobs: whose answers count, how a command starts, and what falls with a server."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from proctor.blocks.job import Container, EnvVar, JobHandle, JobSpec, JobState, 
 from proctor.blocks.slurm.block import SlurmBackend
 from proctor.blocks.stage_files import lost
 from tests.blocks.slurm.test_contract import SlurmSetup
-from tests.cluster import USER, as_user, execution
+from tests.cluster import as_user, execution
 from tests.contract import Setup
 
 pytestmark = pytest.mark.live
@@ -169,14 +168,18 @@ def test_a_job_that_may_be_requeued_keeps_its_secrets_no_longer_than_it_runs(
     assert not [path for path in files if b"canary-4712" in path.read_bytes()]
 
 
-def test_the_job_keeps_why_it_was_told_to_end(setup: SlurmSetup) -> None:
+@pytest.mark.parametrize("why", ["CANCELLED", "PREEMPTED"])
+def test_the_job_keeps_why_it_was_told_to_end(setup: SlurmSetup, why: str) -> None:
+    preempted = SlurmBackend(
+        execution=execution(qos="low", exclusive=True, nodes=1, sbatch_extra_flags={"nodelist": "n3"})
+    )
     script = "import signal; signal.signal(signal.SIGTERM, lambda *_: time.sleep(2)); time.sleep(60)"
-    (handle,) = setup.submit(setup.job(setup.step("a.0", script)))
+    (handle,) = submit(setup, setup.job(setup.step("a.0", script)), backend=preempted)
     setup.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING)
-    as_user("scancel", handle.native_id)
-    why = setup.folder / ".proctor" / handle.name / "why"
-    deadline = time.monotonic() + 15
-    while not why.exists() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert why.read_text().strip() == "CANCELLED"
-    assert why.owner() == USER
+    if why == "CANCELLED":
+        as_user("scancel", handle.native_id)
+    else:
+        as_user("sbatch", "--qos=high", "--exclusive", "--nodelist=n3", "--output=/dev/null", "--wrap", "sleep 1")
+    kept = setup.folder / ".proctor" / handle.name / "why"
+    setup.until(handle, lambda _: kept.exists(), 20)
+    assert kept.read_text() == f"{why}\n"
