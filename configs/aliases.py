@@ -72,6 +72,7 @@ ALIASES = (
     Alias("deployment.model_id", "deployment.hf_model_handle"),
     # NeMo Evaluator's launcher
     Alias("execution.num_nodes", "execution.nodes"),
+    Alias("execution.comment", "execution.sbatch_comment", None, "slurm"),
     Alias("execution.mounts.mount_home", "execution.mount_home"),
     Alias("execution.mounts.deployment", "deployment.mounts", as_mounts),
     Alias("execution.mounts.evaluation", "execution.container_mounts", as_mounts, "slurm"),

@@ -16,17 +16,18 @@ class Section(BaseModel):
 
 
 def seconds_of(value: Any) -> Any:
-    """Seconds from `HH:MM:SS`, `D-HH:MM:SS` or a number of seconds.
+    """Seconds from `HH:MM:SS`, `MM:SS`, `D-HH[:MM[:SS]]` as Slurm reads them, or a number of seconds.
 
     YAML reads an unquoted 12:00:00 as the number 43200 (base 60), which are the same twelve hours in seconds.
     """
     if not isinstance(value, str) or value.strip().isdigit():
         return value
-    match = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d{1,2})(?::(\d{1,2}))?", value.strip())
-    if not match:
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+)((?::\d{1,2}){0,2})", value.strip())
+    if not match or not (match[1] or match[3]):
         raise ValueError(f"{value!r} is no duration; write HH:MM:SS, D-HH:MM:SS or a number of seconds")
-    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    parts = [int(match[2]), *(int(part) for part in match[3].split(":")[1:])]
+    parts = [0, *parts] if match[1] is None and len(parts) == 2 else [*parts, 0, 0][:3]
+    return ((int(match[1] or 0) * 24 + parts[0]) * 60 + parts[1]) * 60 + parts[2]
 
 
 Seconds = Annotated[float, BeforeValidator(seconds_of), Field(gt=0)]

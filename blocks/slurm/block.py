@@ -184,6 +184,10 @@ def as_cancelled(status: JobStatus) -> JobStatus:
 def read_answers(jobs: Sequence[JobSpec], text: str, errors: str) -> dict[str, JobHandle | BackendError]:
     """A handle or a refusal for each job. Raises TransientError while one of them is open: asking again settles it."""
     found = parse.answers(text, [job.name for job in jobs])
+    refused = "" if found else parse.refusal(errors)
+    if refused:
+        words = f"the cluster cannot write the job's folder; is execution.output_dir right? {refused}"
+        return {job.name: RejectedError(words) for job in jobs}
     open_ones = [job.name for job in jobs if found.get(job.name, ("unsure", ""))[0] == "unsure"]
     if open_ones:
         words = found.get(open_ones[0], ("", errors.strip()[-500:]))[1]

@@ -1,11 +1,16 @@
 """Reading the answers of a cluster; pure. Only fields that we asked for by name are read, never a release's JSON."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from proctor.blocks.stage_files import Stage
 from proctor.blocks.stage_files import parse as parse_stages
+
+PERMANENT = re.compile(
+    r"Permission denied|Read-only file system|[Qq]uota exceeded|Not a directory|File name too long|Operation not permitted"
+)
 
 NOTHING = {"", "N/A", "Unknown", "None", "(null)"}
 """What squeue and sacct print where there is no value."""
@@ -221,6 +226,11 @@ def answers(text: str, names: Sequence[str]) -> dict[str, tuple[str, str]]:
         if len(fields) >= 3 and fields[0] == "@proctor" and fields[2] in names:
             found[fields[2]] = (fields[1], fields[3] if len(fields) > 3 else "")
     return found
+
+
+def refusal(errors: str) -> str:
+    """What a cluster says about a folder that no second try would write; empty for anything else."""
+    return next((line.strip() for line in errors.splitlines() if PERMANENT.search(line)), "")
 
 
 def moment(text: str) -> datetime | None:

@@ -14,8 +14,8 @@ REPLACES_PATH = ("pyxis", "charliecloud")
 """Runtimes that give a container the caller's PATH."""
 
 MARKERS = ("PROCTOR_EVALUATION", "PROCTOR_JOB")
-RANK = ("MASTER", "SLURM_PROCID", "NIM_HTTP_API_PORT")
-"""What the script of a server needs to know of the allocation, and its port where only a variable tells it."""
+RANK = ("MASTER", "SLURM_PROCID", "NIM_HTTP_API_PORT", "NIM_SERVER_PORT")
+"""What a server needs to know of the allocation, and its port where only a variable (one of two, by release) tells it."""
 
 NIM_COMMAND = ("/opt/nvidia/nvidia_entrypoint.sh", "/opt/nim/start_server.sh")
 """What a NIM image starts by itself; `srun` starts commands, not entrypoints."""

@@ -19,9 +19,9 @@ def instance_port(server: Server, execution: SlurmExecution) -> int:
 
 def movable(server: Server, execution: SlurmExecution) -> bool:
     """Whether the server can be told another port when its own is taken on the node."""
-    if server.command is None:
-        return server.kind == "nim"
-    return re.search(rf"--port[ =]{instance_port(server, execution)}(?![0-9])", server.command) is not None
+    if server.kind == "nim" and "port" not in (server.command or ""):
+        return True
+    return re.search(rf"--port[ =]{instance_port(server, execution)}(?![0-9])", server.command or "") is not None
 
 
 def nodes_each(execution: SlurmExecution) -> int:

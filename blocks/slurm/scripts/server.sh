@@ -111,7 +111,7 @@ serve() {
     server_ended 125 "$PROBLEM"
     return
   fi
-  [ "$SERVER" != nim ] || export NIM_HTTP_API_PORT=$INSTANCE_PORT
+  [ "$SERVER" != nim ] || export NIM_HTTP_API_PORT=$INSTANCE_PORT NIM_SERVER_PORT=$INSTANCE_PORT
   rm -f "$SERVER_DIR/stage.preparing"
   put "$SERVER_DIR/stage.running" "$(now) $JOB"
   for ((k = 0; k < INSTANCES; k++)); do

@@ -67,9 +67,13 @@ CASES: dict[str, tuple[JobSpec, SlurmExecution]] = {
     "pyxis-nim": (job(server("nim", None), 1), section(exclusive=True, mail="me@example.org", mount_home=False)),
     "pyxis-ray-two-nodes": (job(server(), 1), section(nodes=2)),
     "pyxis-sglang-two-nodes": (job(server("sglang"), 1), section(nodes=2)),
-    "pyxis-haproxy-two-instances": (job(server(), 1), section(nodes=4, num_instances=2)),
+    "pyxis-haproxy-two-instances": (
+        job(server("vllm", COMMANDS["vllm"].replace("8000", "8001")), 1),
+        section(nodes=4, num_instances=2),
+    ),
     "apptainer-vllm": (job(server(), 1), section(container_runtime="apptainer")),
     "podman": (job(), section(container_runtime="podman", requeue=True, reservation="r", dependency="afterok:1")),
+    "docker-ray-two-nodes": (job(server(), 1), section(nodes=2, container_runtime="docker")),
     "docker-vllm": (job(server(), 1), section(container_runtime="docker", gres="gpu:8", gpus_per_node=None)),
     "charliecloud": (job(), section(container_runtime="charliecloud")),
     "none-vllm": (

@@ -193,6 +193,14 @@ def test_two_submitters_at_once_are_one_job(setup: SlurmSetup) -> None:
     setup.submit(job)
 
 
+def test_a_folder_that_cannot_be_written_is_refused_at_once(setup: SlurmSetup) -> None:
+    job = replace(quick(setup, 1)[0], output_dir="/usr/results/typo")
+    answer = setup.backend().submit([job])[job.name]
+    assert isinstance(answer, RejectedError)
+    assert "execution.output_dir" in str(answer)
+    assert "Permission denied" in str(answer)
+
+
 # what Slurm does to jobs
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proctor.blocks.slurm.parse import answers, evidence, read
+from proctor.blocks.slurm.parse import answers, evidence, read, refusal
 
 END = "@end 2026-01-01T12:00:00"
 
@@ -81,3 +81,19 @@ def test_a_refused_job_shifts_nobody() -> None:
     )
     found = answers(text, ["a", "b", "c"])
     assert found == {"a": ("submitted", "11"), "b": ("refused", "sbatch: error: no"), "c": ("adopted", "12 ")}
+
+
+@pytest.mark.parametrize(
+    ("errors", "words"),
+    [
+        (
+            "tar: /nowhere: Cannot mkdir: Permission denied\ntar: Exiting",
+            "tar: /nowhere: Cannot mkdir: Permission denied",
+        ),
+        ("tar: x: Cannot open: Disk quota exceeded", "tar: x: Cannot open: Disk quota exceeded"),
+        ("gzip: stdin: unexpected end of file", ""),
+        ("", ""),
+    ],
+)
+def test_an_upload_that_can_never_succeed_is_known(errors: str, words: str) -> None:
+    assert refusal(errors) == words

@@ -1,5 +1,6 @@
 """Batch scripts: golden files, and a shell that reads them."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ from proctor.blocks.slurm.render import render
 from proctor.blocks.slurm.runtimes import bind, enroot_uris, stored
 from proctor.configs.errors import ConfigError
 from tests.blocks.slurm.jobs import CASES, GOLDEN, job, section, server, texts
+from tests.conftest import unavailable
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -30,35 +32,52 @@ def test_a_shell_accepts_every_script(case: str, tmp_path: Path) -> None:
             shell = "bash" if name == "job.sh" else "sh"
             done = subprocess.run([shell, "-n", str(path)], capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
-            if name == "job.sh" and case not in {"docker-vllm", "pyxis-haproxy-two-instances"}:
-                path.write_text(text.partition("# How images and environments come")[0])
-            if not name[0].isdigit():
-                check_with_shellcheck(path, shell, "SC1091,SC2034,SC2154,SC2015")
 
 
-@pytest.mark.parametrize("name", ["submit.sh", "poll.sh", "cancel.sh", "follow.sh", "list.sh", "enter.sh"])
+REMOTE = ["submit.sh", "poll.sh", "cancel.sh", "follow.sh", "list.sh", "enter.sh"]
+
+
+@pytest.mark.parametrize("name", REMOTE)
 def test_remote_scripts_are_portable(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_text(script(name))
     assert subprocess.run(["dash" if shutil.which("dash") else "sh", "-n", str(path)], check=False).returncode == 0
-    check_with_shellcheck(path, "sh", "SC1091,SC2034,SC2154,SC2153,SC2119,SC2120")
 
 
-def check_with_shellcheck(path: Path, shell: str, leave_out: str) -> None:
-    """Warnings and errors, where shellcheck is installed."""
-    if shutil.which("shellcheck"):
-        argv = ["shellcheck", "-S", "warning", "-s", shell, "-e", leave_out, str(path)]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout
+@pytest.mark.live
+@pytest.mark.parametrize("case", CASES)
+def test_shellcheck_finds_nothing_in_a_job(case: str, tmp_path: Path) -> None:
+    for name, text in job_files(*CASES[case]).items():
+        if name.endswith(".sh") and not name[0].isdigit():
+            shell = "bash" if name == "job.sh" else "sh"
+            check_with_shellcheck(name, text, tmp_path, shell, "SC1091,SC2034,SC2154,SC2015")
 
 
+@pytest.mark.live
+@pytest.mark.parametrize("name", REMOTE)
+def test_shellcheck_finds_nothing_in_remote_scripts(name: str, tmp_path: Path) -> None:
+    check_with_shellcheck(name, script(name), tmp_path, "sh", "SC1091,SC2034,SC2154,SC2153,SC2119,SC2120")
+
+
+def check_with_shellcheck(name: str, text: str, folder: Path, shell: str, leave_out: str) -> None:
+    """Warnings and errors."""
+    if not shutil.which("shellcheck"):
+        unavailable("shellcheck is not installed; `scripts/services` installs it")
+    (folder / name).write_text(text)
+    argv = ["shellcheck", "-S", "warning", "-s", shell, "-e", leave_out, str(folder / name)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.live
 def test_the_load_balancer_reads_its_configuration(tmp_path: Path) -> None:
-    if not shutil.which("haproxy"):
-        pytest.skip("haproxy is not installed")
+    haproxy = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
+    if not haproxy:
+        unavailable("haproxy is not installed; `scripts/services` installs it")
     files = job_files(*CASES["pyxis-haproxy-two-instances"])
     path = tmp_path / "haproxy.cfg"
     path.write_text(files["haproxy.cfg"] + "  server instance0 127.0.0.1:8001 check inter 2s fall 3 rise 1\n")
-    done = subprocess.run(["haproxy", "-c", "-f", str(path)], capture_output=True, text=True, check=False)
+    done = subprocess.run([haproxy, "-c", "-f", str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
 
 
@@ -70,6 +89,21 @@ def test_walltime_is_written_for_slurm(seconds: float, text: str) -> None:
 @pytest.mark.parametrize("value", ["12:00:00", 43200])
 def test_twelve_hours_are_twelve_hours(value: object) -> None:
     assert "#SBATCH --time=12:00:00" in headers(job(), section(walltime=value))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("30:00", "00:30:00"),
+        (1800, "00:30:00"),
+        ("90:30", "01:30:30"),
+        ("1-12", "1-12:00:00"),
+        ("1-12:30", "1-12:30:00"),
+        ("2-00:00:10", "2-00:00:10"),
+    ],
+)
+def test_durations_mean_what_slurm_means_by_them(value: object, text: str) -> None:
+    assert f"#SBATCH --time={text}" in headers(job(), section(walltime=value)).splitlines()
 
 
 def test_the_warning_leaves_time_to_end() -> None:
@@ -90,7 +124,13 @@ def test_extra_flags(flags: dict[str, object], lines: list[str]) -> None:
     assert not [line for line in text if "contiguous" in line]
 
 
-@pytest.mark.parametrize("flags", [{"output": "x"}, {"job-name": "x"}, {"a b": "x"}, {"nice": "1\n2"}])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        *({"output": "x"}, {"job-name": "x"}, {"a b": "x"}, {"nice": "1\n2"}, {"requeue": True}, {"no_requeue": True}),
+        *({"time": "1:00:00"}, {"clusters": "other"}, {"--export": "NONE"}, {"export-file": "x"}),
+    ],
+)
 def test_flags_that_would_take_the_job_away_are_refused(flags: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         headers(job(), section(sbatch_extra_flags=flags))
@@ -117,8 +157,8 @@ def test_images_in_the_words_of_enroot(image: str, uri: str) -> None:
 
 
 def test_imports_are_kept_by_digest_and_tags_for_one_evaluation() -> None:
-    assert "$EVALUATION" not in stored("a/b@sha256:" + "0" * 64, "pyxis")
-    assert "$EVALUATION" in stored("a/b:latest", "pyxis")
+    assert ".tag-" not in stored("a/b@sha256:" + "0" * 64, "pyxis")
+    assert ".tag-$EVALUATION" in stored("a/b:latest", "pyxis")
     assert stored("/images/my image.sqsh", "pyxis") == "'/images/my image.sqsh'"
 
 
@@ -136,6 +176,34 @@ def test_a_mount_that_a_runtime_cannot_express_is_told(runtime: str) -> None:
 def test_a_server_without_a_command_is_told_where_nothing_starts_by_itself() -> None:
     with pytest.raises(ConfigError, match=r"deployment\.command"):
         render(job(server("nim", None)), section(container_runtime="none"))
+
+
+@pytest.mark.parametrize("kind", ["vllm", "sglang"])
+@pytest.mark.parametrize("command", ["cd /app && serve", "A=1 serve", "a; b"])
+def test_a_command_of_several_parts_is_refused_where_each_node_needs_its_own_end_of_it(kind: str, command: str) -> None:
+    with pytest.raises(ConfigError, match=r"deployment\.pre_cmd"):
+        render(job(server(kind, command)), section(nodes=2))
+
+
+def test_a_server_without_a_command_needs_nodes_that_can_be_shared_out_too() -> None:
+    with pytest.raises(ConfigError, match="3 servers cannot share 4 nodes"):
+        render(job(server("nim", None)), section(nodes=4, num_instances=3))
+
+
+def test_lock_files_of_this_machine_travel_with_the_job(tmp_path: Path) -> None:
+    lock = tmp_path / "mmath.txt"
+    lock.write_text("a==1 --hash=sha256:00\n")
+    packages = (str(lock), "/shared/there.txt", "a==1")
+    made = Step("a.0", "x.a", Container(packages=packages), "", "")
+    execution = section(container_runtime="none")
+    files = job_files(JobSpec("j", "e", "/o", (made,)), execution)
+    (name,) = (name for name in files if name.startswith("lock-"))
+    assert files[name] == "a==1 --hash=sha256:00\n"
+    assert f"{name} /shared/there.txt a==1" in files["job.sh"]
+    assert str(tmp_path) not in files["job.sh"]
+    before = files["job.sh"]
+    lock.write_text("a==2 --hash=sha256:00\n")
+    assert job_files(JobSpec("j", "e", "/o", (made,)), execution)["job.sh"] != before, "another content, another folder"
 
 
 def test_no_value_of_a_variable_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:

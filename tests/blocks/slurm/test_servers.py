@@ -15,6 +15,7 @@ from tests.contract import Setup
 
 pytestmark = pytest.mark.live
 
+REPOSITORY = Path(__file__).parents[3]
 ON_ONE_NODE = execution(sbatch_extra_flags={"nodelist": "n2"})
 ASKS = """
 import json, urllib.request
@@ -91,6 +92,19 @@ def test_a_command_of_several_parts_starts_the_server(setup: SlurmSetup, command
     assert status.state is JobState.COMPLETED, (status, (setup.folder / "server" / "harness.log").read_text())
 
 
+def test_lock_files_of_this_machine_hold_on_the_cluster(setup: SlurmSetup, tmp_path: Path) -> None:
+    lines = (REPOSITORY / "lock" / "bootstrap.txt").read_text().splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("uv=="))
+    lock = tmp_path / "harness.txt"
+    lock.write_text("\n".join(lines[start:]) + "\n")
+    container = Container(packages=(str(setup.package), str(lock)))
+    (handle,) = setup.submit(setup.job(replace(setup.step("a.0"), container=container)))
+    status = setup.wait(handle, 120)
+    assert status.state is JobState.COMPLETED, (setup.folder / "a.0" / "harness.log").read_text()
+    listed = (setup.folder / "a.0" / "environment.txt").read_text()
+    assert lines[start].split()[0] in listed
+
+
 def test_building_the_servers_environment_is_no_part_of_its_time_to_answer(setup: SlurmSetup) -> None:
     slow = setup.folder.with_name("slow")
     as_user("cp", "-r", str(setup.package), str(slow))
@@ -105,7 +119,8 @@ def test_building_the_servers_environment_is_no_part_of_its_time_to_answer(setup
 
 def test_steps_that_slurm_told_to_end_without_a_word_to_the_job_run_again(setup: SlurmSetup) -> None:
     server = setup.server("fake-server {port}")
-    script = "(out / 'again').exists() or ((out / 'again').write_text(''), time.sleep(100))"
+    slow = "__import__('signal').signal(15, lambda *_: (time.sleep(4), sys.exit(1)))"
+    script = f"(out / 'again').exists() or ({slow}, (out / 'again').write_text(''), time.sleep(100))"
     job = setup.job(setup.step("a.0", script), server=server)
     (handle,) = setup.submit(job)
     setup.until(handle, lambda _: (setup.folder / "a.0" / "again").exists())

@@ -73,6 +73,7 @@ launch_server() {
     --env=MASTER \
     --env=SLURM_PROCID \
     --env=NIM_HTTP_API_PORT \
+    --env=NIM_SERVER_PORT \
     --env=HF_TOKEN \
     --ipc=host \
     ${GPUS:+--gpus="\"device=$GPUS\""} \

@@ -23,7 +23,7 @@ REQUEUE=''
 SERVER=vllm
 SERVER_NAME=server
 SERVER_PORT=8000
-MOVABLE=''
+MOVABLE=1
 READY_TIMEOUT=600
 INSTANCES=2
 INSTANCE_PORT=8001
@@ -50,7 +50,7 @@ launch_server() {
   srun --overlap --nodes="$PER_INSTANCE" --ntasks="$PER_INSTANCE" --ntasks-per-node=1 --nodelist="$1" --cpu-bind=none --job-name=server --container-image="$CACHE/vllm-vllm-openai-v0.9-1aec960194762d13.tag-$EVALUATION.sqsh" \
     --container-mounts=/shared/results/20260101-0123abcd:/proctor/job:ro,/m:/checkpoint:ro \
     --container-mount-home \
-    --container-env=PROCTOR_EVALUATION,PROCTOR_JOB,MASTER,SLURM_PROCID,NIM_HTTP_API_PORT,HF_TOKEN \
+    --container-env=PROCTOR_EVALUATION,PROCTOR_JOB,MASTER,SLURM_PROCID,NIM_HTTP_API_PORT,NIM_SERVER_PORT,HF_TOKEN \
     env \
     PROCTOR_STEP=proctor-0123abcd-9f8e7d-0-1/server/ \
     sh \

@@ -15,4 +15,4 @@ for _ in $(seq 120); do
   [ "$(ray status 2>/dev/null | grep -c '^ *1 node_')" -lt 2 ] || break
   sleep 5
 done
-exec vllm serve /checkpoint --served-model-name llama --port 8000 --tensor-parallel-size 8 --distributed-executor-backend ray
+exec vllm serve /checkpoint --served-model-name llama --port 8001 --tensor-parallel-size 8 --distributed-executor-backend ray

@@ -53,7 +53,7 @@ launch_server() {
   srun --overlap --nodes="$PER_INSTANCE" --ntasks="$PER_INSTANCE" --ntasks-per-node=1 --nodelist="$1" --cpu-bind=none --job-name=server --container-image="$CACHE/vllm-vllm-openai-v0.9-1aec960194762d13.tag-$EVALUATION.sqsh" \
     --container-mounts=/shared/results/20260101-0123abcd:/proctor/job:ro,/m:/checkpoint:ro \
     --no-container-mount-home \
-    --container-env=PROCTOR_EVALUATION,PROCTOR_JOB,MASTER,SLURM_PROCID,NIM_HTTP_API_PORT,HF_TOKEN \
+    --container-env=PROCTOR_EVALUATION,PROCTOR_JOB,MASTER,SLURM_PROCID,NIM_HTTP_API_PORT,NIM_SERVER_PORT,HF_TOKEN \
     /opt/nvidia/nvidia_entrypoint.sh \
     /opt/nim/start_server.sh
 }
