@@ -46,14 +46,16 @@ def prepare(box: Box, runtime: str) -> str:
         return f"environment {name} {key_of(*packages)} {shlex.join(packages)}" if packages else ":"
     if runtime in ENGINES:
         return f"pull {name} {shlex.quote(image)}"
+    places = f"places {stored(image, runtime)} {shlex.join(mount.target for mount in box.mounts)}"
     if image.startswith("/"):
-        return ":"
+        return places if runtime == "charliecloud" else ":"
     words = {
         "pyxis": ("enroot_import", *enroot_uris(image)),
         "apptainer": ("apptainer_pull", f"docker://{image}"),
         "charliecloud": ("charliecloud_pull", image),
     }[runtime]
-    return f"import {name} {shlex.quote(image)} {stored(image, runtime)} {shlex.join(words)}"
+    text = f"import {name} {shlex.quote(image)} {stored(image, runtime)} {shlex.join(words)}"
+    return f"{text} &&\n    {places}" if runtime == "charliecloud" else text
 
 
 def stored(image: str, runtime: str) -> str:
@@ -168,10 +170,10 @@ def apptainer(box: Box, runtime: str, mount_home: bool) -> str:
 
 
 def charliecloud(box: Box, runtime: str, mount_home: bool) -> str:
-    """ch-run."""
+    """ch-run, which mounts everything writable."""
     if not box.argv:
         raise ConfigError("deployment.command is missing; charliecloud does not start what an image names by itself")
-    words = ["ch-run", *([] if mount_home else ["--no-home"])]
+    words = ["ch-run", *(["--home"] if mount_home else [])]
     words += [f"--bind={shlex.quote(colons(Mount(mount.source, mount.target)))}" for mount in box.mounts]
     words += [f"--cd={shlex.quote(box.workdir)}"] if box.workdir else []
     return lines([*words, stored(box.container.image or "", runtime), "--", *map(shlex.quote, box.argv)])

@@ -43,6 +43,16 @@ apptainer_pull() { apptainer pull --force "$2" "$1"; }
 
 charliecloud_pull() { ch-image pull "$1" && ch-convert -o dir "$1" "$2"; }
 
+# places FOLDER TARGET...: what is mounted in an unpacked image must have its place in it.
+places() {
+  local folder=$1 target
+  shift
+  for target in "$@"; do
+    [ -e "$folder$target" ] || mkdir -p "$folder$target" ||
+      { PROBLEM="the image $folder has no $target to mount at, and it cannot be made"; return 1; }
+  done
+}
+
 # environment NAME KEY PACKAGES...: a virtual environment on the shared file system, first on PATH. Packages that are lock
 # files (*.txt) hold all versions and hashes; those that came with the job lie in its folder.
 environment() {

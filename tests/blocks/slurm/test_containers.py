@@ -1,5 +1,7 @@
 """Containers inside real Slurm jobs: Docker under sbatch, with the real harness and a real model as the deployment."""
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,8 @@ import yaml
 from proctor.blocks.job import Container, EnvVar, JobHandle, JobState, Server, Step
 from proctor.blocks.slurm.block import SlurmBackend
 from tests.blocks.slurm.test_contract import SlurmSetup
-from tests.cluster import as_user, execution
+from tests.cluster import USER, as_user, execution
+from tests.conftest import unavailable
 from tests.contract import WEIRD
 from tests.engine import engine, fake_harness_image, require_image
 
@@ -126,3 +129,59 @@ def real_step(name: str, language: str, port: int, image: str) -> Step:
     }
     container = Container(image=image, env=(EnvVar("FX_KEY", "lit", "none"),))
     return Step(name, f"mmath.mmath_{language}", container, yaml.safe_dump(document), url)
+
+
+class CharliecloudSetup(SlurmSetup):
+    """Steps in an unpacked image that ch-run enters."""
+
+    results = "/results"
+
+    def __init__(self, home: Path, image: Path) -> None:
+        super().__init__(home)
+        self.image = image
+
+    def backend(self) -> SlurmBackend:
+        return SlurmBackend(execution=execution(container_runtime="charliecloud", mount_home=False))
+
+    def container(self, *env: EnvVar) -> Container:
+        return Container(image=str(self.image), env=env)
+
+
+@pytest.fixture
+def unpacked(shared: Path) -> Path:
+    """The fake harness's image as a folder of the cluster, as `ch-convert` leaves one."""
+    if not shutil.which("ch-run"):
+        unavailable("charliecloud is not installed; `scripts/services` installs it")
+    folder = shared / "image.dir"
+    as_user("mkdir", str(folder))
+    container = engine().containers.create(fake_harness_image())
+    try:
+        subprocess.run(["tar", "-xf", "-", "-C", folder], input=b"".join(container.export()), check=True)
+    finally:
+        container.remove()
+    shutil.rmtree(folder / "dev")
+    for name in ("dev", "ch", "results"):
+        (folder / name).mkdir(exist_ok=True)
+    (folder / "results").rmdir()
+    (folder / "ch" / "environment").write_text("PATH=/usr/local/bin:/usr/bin:/bin\n")
+    subprocess.run(["chown", "-R", f"{USER}:", folder], check=True)
+    return folder
+
+
+def test_charliecloud_runs_steps_and_a_server(
+    cluster_home: Path, unpacked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CANARY", "canary-4711")
+    setup = CharliecloudSetup(cluster_home, unpacked)
+    try:
+        script = "(out / 'seen').write_text(os.environ['WEIRD']); assert os.environ['TOKEN'] == 'canary-%d' % 4711"
+        step = setup.step("a.0", script, EnvVar("WEIRD", "lit", WEIRD), EnvVar("TOKEN", "host", "CANARY"))
+        (handle,) = setup.submit(setup.job(step, setup.step("b.1"), server=setup.server("fake-server {port}")))
+        status = setup.wait(handle)
+        logs = "".join(path.read_text() for path in setup.folder.glob("*/harness.log"))
+        assert status.state is JobState.COMPLETED, (status, logs)
+        assert (setup.folder / "a.0" / "seen").read_text() == WEIRD
+        assert status.server
+        assert status.server.state is JobState.RUNNING
+    finally:
+        setup.close()

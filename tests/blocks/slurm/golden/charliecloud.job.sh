@@ -29,10 +29,12 @@ INSTANCES=1
 INSTANCE_PORT=''
 STEPS=(gpqa.0 gpqa.1)
 prepare_0() {
-  import gpqa.0 registry.example/eval/simple-evals:26.03@sha256:1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a "$CACHE/registry.example-eval-simple-evals-26.03-c237ff6f41c1ccdb.dir" charliecloud_pull registry.example/eval/simple-evals:26.03@sha256:1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a
+  import gpqa.0 registry.example/eval/simple-evals:26.03@sha256:1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a "$CACHE/registry.example-eval-simple-evals-26.03-c237ff6f41c1ccdb.dir" charliecloud_pull registry.example/eval/simple-evals:26.03@sha256:1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a &&
+    places "$CACHE/registry.example-eval-simple-evals-26.03-c237ff6f41c1ccdb.dir" /results /proctor/job /data
 }
 step_0() {
   one_node step-0 ch-run \
+    --home \
     --bind=/shared/results/20260101-0123abcd/gpqa.0:/results \
     --bind=/shared/results/20260101-0123abcd:/proctor/job \
     --bind='/shared/my data:/data' \
@@ -46,10 +48,12 @@ step_0() {
     /proctor/job/.proctor/proctor-0123abcd-9f8e7d-0-1/0.sh
 }
 prepare_1() {
-  import gpqa.1 registry.example/eval/simple-evals:26.03@sha256:1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a "$CACHE/registry.example-eval-simple-evals-26.03-c237ff6f41c1ccdb.dir" charliecloud_pull registry.example/eval/simple-evals:26.03@sha256:1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a
+  import gpqa.1 registry.example/eval/simple-evals:26.03@sha256:1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a "$CACHE/registry.example-eval-simple-evals-26.03-c237ff6f41c1ccdb.dir" charliecloud_pull registry.example/eval/simple-evals:26.03@sha256:1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a &&
+    places "$CACHE/registry.example-eval-simple-evals-26.03-c237ff6f41c1ccdb.dir" /results /proctor/job
 }
 step_1() {
   one_node step-1 ch-run \
+    --home \
     --bind=/shared/results/20260101-0123abcd/gpqa.1:/results \
     --bind=/shared/results/20260101-0123abcd:/proctor/job \
     --cd=/results \
