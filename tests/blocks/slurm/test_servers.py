@@ -63,10 +63,12 @@ def test_two_jobs_with_one_port_on_one_node_ask_each_its_own_server(setup: Slurm
 
 def test_a_server_whose_port_cannot_be_changed_waits_until_it_is_free(setup: SlurmSetup) -> None:
     server = setup.server("fake-server {port} 1", ready_timeout=60)
-    handles = submit(setup, *(asking(setup, name, server) for name in ("one", "two")))
-    seen = setup.until(handles[1], lambda status: "waits for port" in status.message or status.state.final)
+    (first,) = submit(setup, asking(setup, "one", server, "time.sleep(15)" + ASKS))
+    setup.until(first, lambda status: status.steps["a.0"].state is JobState.RUNNING)
+    (second,) = submit(setup, asking(setup, "two", server))
+    seen = setup.until(second, lambda status: "waits for port" in status.message or status.state.final)
     assert f"waits for port {server.port} of n2" in seen.message
-    for handle in handles:
+    for handle in (first, second):
         assert setup.wait(handle, 120).state is JobState.COMPLETED
         assert answered(handle) == 15
 
