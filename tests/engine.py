@@ -2,9 +2,13 @@
 
 import hashlib
 import io
+import shutil
+import subprocess
 import tarfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 import docker
 from docker.errors import DockerException, ImageNotFound
@@ -53,6 +57,18 @@ def fake_harness_image() -> str:
     except ImageNotFound:
         engine().images.build(fileobj=context(), custom_context=True, tag=tag, rm=True, network_mode="none")
     return tag
+
+
+def unpack(image: str, folder: Path) -> None:
+    """The files of an image in a folder, as a container would see them."""
+    container = engine().containers.create(image)
+    try:
+        content = b"".join(cast(Iterator[bytes], container.export()))
+    finally:
+        container.remove()
+    subprocess.run(["tar", "-xf", "-", "-C", folder], input=content, check=True)
+    shutil.rmtree(folder / "dev")
+    (folder / "dev").mkdir()
 
 
 def context() -> io.BytesIO:

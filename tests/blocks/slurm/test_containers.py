@@ -15,7 +15,7 @@ from tests.blocks.slurm.test_contract import SlurmSetup
 from tests.cluster import USER, as_user, execution
 from tests.conftest import unavailable
 from tests.contract import WEIRD
-from tests.engine import engine, fake_harness_image, require_image
+from tests.engine import engine, fake_harness_image, require_image, unpack
 
 pytestmark = pytest.mark.live
 
@@ -154,15 +154,8 @@ def unpacked(shared: Path) -> Path:
         unavailable("charliecloud is not installed; `scripts/services` installs it")
     folder = shared / "image.dir"
     as_user("mkdir", str(folder))
-    container = engine().containers.create(fake_harness_image())
-    try:
-        subprocess.run(["tar", "-xf", "-", "-C", folder], input=b"".join(container.export()), check=True)
-    finally:
-        container.remove()
-    shutil.rmtree(folder / "dev")
-    for name in ("dev", "ch", "results"):
-        (folder / name).mkdir(exist_ok=True)
-    (folder / "results").rmdir()
+    unpack(fake_harness_image(), folder)
+    (folder / "ch").mkdir(exist_ok=True)
     (folder / "ch" / "environment").write_text("PATH=/usr/local/bin:/usr/bin:/bin\n")
     subprocess.run(["chown", "-R", f"{USER}:", folder], check=True)
     return folder

@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from tests.blocks.slurm.test_contract import SlurmSetup
 from tests.cluster import SSH_PORT, USER, as_user, execution, ssh_config
 from tests.conftest import unavailable
 from tests.contract import WEIRD
-from tests.engine import engine, fake_harness_image
+from tests.engine import fake_harness_image, unpack
 
 pytestmark = pytest.mark.live
 
@@ -34,7 +34,6 @@ class OnPath:
     folder: Path
     commands: int = 0
     opened: int = 0
-    inner: SlurmBackend = field(init=False)
 
     def __post_init__(self) -> None:
         self.real = connection(login(self.section))
@@ -73,11 +72,7 @@ def unpacked(shared: Path) -> Path:
         unavailable("charliecloud is not installed; `scripts/services` installs it")
     folder = shared / "image.dir"
     as_user("mkdir", str(folder))
-    container = engine().containers.create(fake_harness_image())
-    try:
-        subprocess.run(["tar", "-xf", "-", "-C", folder], input=b"".join(container.export()), check=True)
-    finally:
-        container.remove()
+    unpack(fake_harness_image(), folder)
     place = folder / ONLY_IN_THE_IMAGE.lstrip("/")
     place.mkdir(parents=True)
     for name in ("nemo-evaluator", "fake-server"):
@@ -85,8 +80,6 @@ def unpacked(shared: Path) -> Path:
     (folder / "ch").mkdir()
     for name in ("etc", "ch"):
         (folder / name / "environment").write_text(f'PATH="{ONLY_IN_THE_IMAGE}:/usr/local/bin:/usr/bin:/bin"\n')
-    shutil.rmtree(folder / "dev")
-    (folder / "dev").mkdir()
     subprocess.run(["chown", "-R", f"{USER}:", folder], check=True)
     return folder
 
