@@ -4,13 +4,10 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-import yaml
-
 from proctor.blocks.render import render
 from proctor.cli.variables import unset
-from proctor.configs.compose import merged
 from proctor.configs.load import Loaded
-from proctor.configs.schema import EvaluationConfig
+from proctor.configs.resolved import resolved_yaml
 from proctor.tasks.plan import Plan, plan
 
 SAMPLE_ID = "00000000"
@@ -25,13 +22,6 @@ def dry_run(loaded: Loaded) -> str:
     parts += [f"# note: {note}" for note in notes(loaded, planned)]
     parts += [render(job, config.execution) for job in planned.jobs]
     return "\n".join(parts)
-
-
-def resolved_yaml(config: EvaluationConfig) -> str:
-    """What a config says, in our spelling, as YAML that can be run again."""
-    set_here = config.model_dump(mode="json", exclude_defaults=True, exclude={"base_dir"})
-    content = merged(config.model_dump(mode="json", exclude_none=True, exclude={"base_dir"}), set_here)
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 def notes(loaded: Loaded, planned: Plan) -> Iterator[str]:

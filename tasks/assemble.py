@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from proctor.blocks.job import Server
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.attempts import attempt_of
 from proctor.tasks.environment import without_containers
@@ -21,10 +22,10 @@ from proctor.tasks.results import (
     EvaluationResult,
     Provenance,
     read_harness_versions,
-    read_metrics,
     read_models_served,
     read_packages,
     read_params,
+    read_requests,
     read_scores,
 )
 from proctor.tasks.sight import Sight
@@ -57,6 +58,11 @@ class Measured:
         """What the step left, on this machine."""
         return Path(self.plan.folder) / self.step
 
+    @property
+    def server(self) -> Server | None:
+        """The model server beside it, if the evaluation started one."""
+        return next(job.server for job in self.plan.jobs if any(each.name == self.step for each in job.steps))
+
 
 def isolation(config: EvaluationConfig) -> Isolation:
     """What kept a benchmark apart from the machine it ran on."""
@@ -71,10 +77,13 @@ def provenance(measured: Measured) -> Provenance:
     asked = measured.plan.endpoint(measured.step)
     kind = isolation(measured.config)
     digests = measured.sight.status.image_digests if measured.sight else {}
+    server = measured.server
     return Provenance(
         isolation=kind,
         image=benchmark.image if kind == "container" else None,
         image_digest=digests.get(measured.step),
+        server_image=server.container.image if server and kind == "container" else None,
+        server_image_digest=digests.get("server"),
         packages=read_packages(folder),
         model=asked.model,
         models_served=read_models_served(folder),
@@ -91,7 +100,6 @@ def provenance(measured: Measured) -> Provenance:
 def score(measured: Measured) -> BenchmarkResult:
     """The result of a step that ended well. Raises ResultError when its results.yml is missing or malformed."""
     scores, remark = read_scores(measured.folder)
-    requests, hits = read_metrics(measured.folder)
     status = measured.sight.step(measured.step) if measured.sight else None
     return BenchmarkResult(
         benchmark=measured.plan.benchmark(measured.step).name,
@@ -102,8 +110,7 @@ def score(measured: Measured) -> BenchmarkResult:
         started=status.started if status else None,
         ended=status.ended if status else None,
         attempts=attempt_of(measured.sight.handle.name) if measured.sight else 1,
-        requests=requests,
-        cache_hits=hits,
+        requests=read_requests(measured.folder),
         output=str(measured.folder),
         provenance=provenance(measured),
     )

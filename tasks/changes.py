@@ -4,7 +4,17 @@ from collections.abc import Mapping, Sequence
 
 from proctor.tasks.results import BenchmarkResult, EvaluationResult, Score
 
-FIELDS = ("isolation", "image_digest", "image", "packages", "model", "models_served", "endpoint_type", "params")
+FIELDS = (
+    "isolation",
+    "image_digest",
+    "image",
+    "server_image_digest",
+    "packages",
+    "model",
+    "models_served",
+    "endpoint_type",
+    "params",
+)
 """What must be the same; folders, endpoints' addresses and our own version may differ."""
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from proctor.blocks.job import Server
 from proctor.configs.deployment_schema import NoDeployment
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.contradictions import contradictions
@@ -11,10 +12,16 @@ from proctor.tasks.resolve import Benchmark
 
 
 def notes(
-    config: EvaluationConfig, benchmarks: tuple[Benchmark, ...], endpoints: tuple[Endpoint, ...]
+    config: EvaluationConfig,
+    benchmarks: tuple[Benchmark, ...],
+    endpoints: tuple[Endpoint, ...],
+    server: Server | None,
 ) -> tuple[str, ...]:
     """One sentence for each: an ignored key, another endpoint, a needed capability, an image that may change."""
     found = list(contradictions(config))
+    image = server.container.image if server and not without_containers(config) else None
+    if image and by_tag(image):
+        found.append(f"the model server runs {image} by tag, so it may change; deployment.image takes one by digest")
     for benchmark, asked in zip(benchmarks, endpoints, strict=True):
         found += endpoint_notes(config, benchmark, asked)
         found += [f"{benchmark.name} needs an endpoint with {need}" for need in benchmark.required_capabilities]

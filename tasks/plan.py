@@ -85,7 +85,7 @@ def plan(config: EvaluationConfig, evaluation: str, due: datetime) -> Plan:
         steps=names,
         endpoints=asked,
         jobs=jobs(config, evaluation, output_dir, steps, ours),
-        notes=notes(config, benchmarks, asked),
+        notes=notes(config, benchmarks, asked, ours),
     )
 
 

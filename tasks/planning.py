@@ -10,10 +10,15 @@ from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
 from proctor.configs.errors import ConfigError
+from proctor.configs.resolved import resolved_yaml
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks import plan as planner
 from proctor.tasks.plan import Plan
 from proctor.tasks.records import EvaluationRun
+from proctor.tasks.report import write_whole
+
+CONFIG_FILE = "config.yaml"
+"""In an evaluation's folder: what was measured, as `proctor run --config` reads it."""
 
 
 def folder_of(config: EvaluationConfig, run: EvaluationRun) -> Path:
@@ -25,6 +30,8 @@ def folder_of(config: EvaluationConfig, run: EvaluationRun) -> Path:
 async def plan(config: EvaluationConfig, run: EvaluationRun) -> Plan | State[Any]:
     """What to run, from the config alone; the same for every engine of this evaluation. A mistake in it: Failed."""
     try:
-        return await asyncio.to_thread(planner.plan, config, run.id, run.due)
+        planned = await asyncio.to_thread(planner.plan, config, run.id, run.due)
     except ConfigError as error:
         return Failed(message=str(error))
+    await asyncio.to_thread(write_whole, folder_of(config, run) / CONFIG_FILE, resolved_yaml(config))
+    return planned

@@ -20,9 +20,9 @@ SCHEMA_VERSION = 1
 
 
 class Document(BaseModel):
-    """A part of results.json: frozen, and nothing in it that is not documented."""
+    """A part of results.json: frozen. What another version wrote into it besides is not read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
 
 class Score(Document):
@@ -45,6 +45,8 @@ class Provenance(Document):
     packages: list[str] = Field(
         default_factory=list, description="Installed packages, `name==version`, without a container."
     )
+    server_image: str | None = Field(None, description="The image of the model server that was started.")
+    server_image_digest: str | None = Field(None, description="The digest of the one that really ran.")
     model: str = Field(description="The model's name in requests.")
     models_served: list[str] = Field(default_factory=list, description="The models that the server itself listed.")
     endpoint: str
@@ -69,8 +71,10 @@ class BenchmarkResult(Document):
     started: datetime | None = None
     ended: datetime | None = None
     attempts: int = 1
-    requests: int | None = Field(None, description="Answers that came from the endpoint, all attempts together.")
-    cache_hits: int | None = Field(None, description="Answers that came from the response cache.")
+    requests: int | None = Field(
+        None,
+        description="Answers that came from the endpoint, all attempts together; those of the response cache do not count.",
+    )
     output: str = Field("", description="The folder with everything the harness wrote.")
     compared_with: str | None = Field(None, description="The evaluation that its changes refer to.")
     provenance: Provenance | None = None
@@ -177,14 +181,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return document
 
 
-def read_metrics(folder: Path) -> tuple[int | None, int | None]:
-    """Answered requests and cache hits that the harness's adapter counted; None where it does not say."""
+def read_requests(folder: Path) -> int | None:
+    """Answered requests that the harness's adapter counted, which counts no cached answer; None where it does not say."""
     try:
-        stats = json.loads((folder / "eval_factory_metrics.json").read_text()).get("response_stats", {})
-    except (OSError, ValueError, AttributeError):
-        return None, None
-    requests, hits = stats.get("count"), stats.get("cache_hits")
-    return requests if isinstance(requests, int) else None, hits if isinstance(hits, int) else None
+        requests = json.loads((folder / "eval_factory_metrics.json").read_text())["response_stats"]["count"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return requests if isinstance(requests, int) else None
 
 
 def read_params(folder: Path) -> dict[str, Any]:

@@ -43,11 +43,22 @@ def score_once(what: Measured) -> BenchmarkResult:
 
 
 @functools.cache
-def commit() -> str | None:
-    """The commit of Proctor's own checkout; None when it was installed from a wheel."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+def commit(folder: Path = Path(__file__).parent) -> str | None:
+    """The commit of Proctor's own checkout, `-dirty` behind it where files in it were changed; None for a wheel.
+
+    A wheel may lie in the checkout of another project, whose commit says nothing about ours.
+    """
+    top = git(folder, "rev-parse", "--show-toplevel")
+    if top is None or Path(top) / "tasks" != folder.resolve():
+        return None
+    head, changed = git(folder, "rev-parse", "HEAD"), git(folder, "status", "--porcelain", "--untracked-files=no")
+    return f"{head}-dirty" if head and changed else head
+
+
+def git(folder: Path, *arguments: str) -> str | None:
+    """What git says about the checkout that a folder lies in; None when there is none, or no git."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=5)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

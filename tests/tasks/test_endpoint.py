@@ -137,3 +137,12 @@ def test_what_cannot_stand_in_a_run_config_is_refused_before_anything_starts(
     assert "canary" not in str(error.value)
     with pytest.raises(ConfigError):
         planned_of(config(A, {}, {"nemo_evaluator_config": document}))
+
+
+@pytest.mark.parametrize(("image", "told"), [(None, True), ("vllm@sha256:" + "0" * 64, False)])
+def test_a_servers_image_that_may_change_is_told_and_recorded(image: str | None, told: bool) -> None:
+    given = config({}, {}, deployment={**VLLM, "image": image})
+    planned = planned_of(given)
+    proof = provenance(Measured(given, planned, planned.steps[0], None))
+    assert proof.server_image == (image or "vllm/vllm-openai:latest")
+    assert told == any("the model server runs vllm/vllm-openai:latest by tag" in note for note in planned.notes)

@@ -17,6 +17,7 @@ from proctor.tasks.results import (
     read_harness_versions,
     read_models_served,
     read_params,
+    read_requests,
     read_scores,
 )
 
@@ -148,3 +149,14 @@ def test_bars_share_one_scale() -> None:
     (bar,) = report.plot(RESULT)
     assert bar["percent"] == pytest.approx(62.5)
     assert bar["ends"] == pytest.approx((55.5, 69.5))
+
+
+def test_requests_are_counted_where_the_harness_says_and_what_others_wrote_besides_is_not_read(tmp_path: Path) -> None:
+    assert read_requests(tmp_path) is None
+    (tmp_path / "eval_factory_metrics.json").write_text("[1]")
+    assert read_requests(tmp_path) is None
+    (tmp_path / "eval_factory_metrics.json").write_text('{"response_stats": {"count": 7}}')
+    assert read_requests(tmp_path) == 7
+    old = {"benchmark": "a.b", "step": "b.0", "state": "COMPLETED", "cache_hits": None}
+    assert BenchmarkResult.model_validate(old).step == "b.0"
+    assert "cache_hits" not in BenchmarkResult.model_fields
