@@ -35,6 +35,11 @@ def log_file(name: str) -> Path:
     return proctor_home() / f"{name}.log"
 
 
+def limit_file() -> Path:
+    """Where `proctor up --limit` keeps how many evaluations run at a time."""
+    return proctor_home() / "limit"
+
+
 def read_record(name: str) -> Record | None:
     """The record of `server` or `worker`; None when there is none, or none that can be read."""
     try:

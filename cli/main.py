@@ -22,6 +22,7 @@ COMMANDS = {
     "resume": Lazy("proctor.cli.resume", "resume", "Go on with an evaluation that ended too early."),
     "export": Lazy("proctor.cli.export", "export", "Write the results of an evaluation as files."),
     "up": Lazy("proctor.cli.up", "up", "Start this machine's Prefect server and worker, once for all commands."),
+    "worker": Lazy("proctor.cli.worker", "worker", "Start a worker here for the Prefect server of a team."),
     "down": Lazy("proctor.cli.up", "down", "End them; jobs go on."),
     "reconcile": Lazy(
         "proctor.cli.up", "reconcile", "Mend evaluations whose process died, release jobs nobody waits for."

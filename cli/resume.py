@@ -5,8 +5,9 @@ import sys
 from datetime import UTC, datetime
 
 import click
+from pydantic import ValidationError
 
-from proctor.cli.api import connect
+from proctor.cli.api import PrefectApi, connect
 from proctor.cli.errors import CommandError
 from proctor.cli.evaluations import FlowRun, find
 from proctor.cli.scores import show_end
@@ -14,21 +15,31 @@ from proctor.cli.start import let_go
 from proctor.cli.variables import handed_over
 from proctor.cli.watch import follow
 from proctor.configs.host_env import hand_over
+from proctor.configs.records import ENGINE_LABEL, RELEASED_LABEL
 from proctor.configs.schema import EvaluationConfig
+from proctor.tasks.engine_lock import engine_place
+from proctor.tasks.mending import AWAITING_HOST
 from proctor.tasks.plan import plan
+
+ENDED = ("FAILED", "CRASHED", "CANCELLED")
 
 
 @click.command()
 @click.argument("evaluation", metavar="ID")
+@click.option("--elsewhere", is_flag=True, help="Its machine is gone for good: what ran there is lost and runs again.")
 @click.option("--detach", is_flag=True, help="Return at once instead of watching.")
-def resume(evaluation: str, *, detach: bool) -> None:
-    """Go on with an evaluation that failed, crashed or was out of sight; finished benchmarks are kept."""
+def resume(evaluation: str, *, elsewhere: bool, detach: bool) -> None:
+    """Go on with any evaluation that did not get through: failed, cancelled, crashed, out of sight, or without a process.
+
+    Benchmarks that have ended by themselves are kept. What was cancelled runs again.
+    """
     api = connect()
     run = find(api, evaluation)
-    if run.type not in {"FAILED", "CRASHED"}:
-        raise CommandError(f"{run.id} is {run.state}; only an evaluation that failed or crashed can be resumed")
+    if reason := refusal(run, elsewhere=elsewhere):
+        raise CommandError(f"{run.id} {reason}")
     if api.address.on_this_machine and (handed := variables(run)):
         hand_over(run.id, handed)
+    prepare(api, run, elsewhere=elsewhere)
     let_go(api, run.flow_run_id, name="AwaitingRetry")
     if detach:
         click.echo(run.id)
@@ -36,8 +47,45 @@ def resume(evaluation: str, *, detach: bool) -> None:
     sys.exit(show_end(api, follow(api, run, "live" if sys.stdout.isatty() else "lines")))
 
 
+def refusal(run: FlowRun, *, elsewhere: bool) -> str:
+    """Why an evaluation cannot be resumed; empty when it can."""
+    if not run.deployed:
+        return (
+            "was started inside a process of its own and not by a worker; only starting it again there goes on with it"
+        )
+    if run.type in ENDED:
+        return ""
+    if run.type not in {"RUNNING", "SCHEDULED"} or (run.type == "SCHEDULED" and run.state != AWAITING_HOST):
+        return f"is {run.state}; only an evaluation that ended early, or whose process is gone, can be resumed"
+    engine = str(run.labels.get(ENGINE_LABEL, ""))
+    place = engine_place(engine)
+    if place == "dead" or (place == "elsewhere" and elsewhere):
+        return ""
+    if place == "elsewhere":
+        host = engine.partition(" ")[0]
+        return f"is {run.state}, and its jobs belong to {host}: resume it there, or with --elsewhere if that is gone for good"
+    return f"is {run.state}, and its process lives; watch it: proctor status {run.id} --watch"
+
+
+def prepare(api: PrefectApi, run: FlowRun, *, elsewhere: bool) -> None:
+    """Write into its record what the next engine must know."""
+    labels: dict[str, object] = {RELEASED_LABEL: True} if run.type == "CANCELLED" else {}
+    labels |= {ENGINE_LABEL: ""} if elsewhere else {}
+    if labels:
+        api.patch(f"/flow_runs/{run.flow_run_id}/labels", **labels)
+
+
 def variables(run: FlowRun) -> dict[str, str]:
-    """The variables of this shell that it needs. Raises ConfigError for one that is not set."""
-    config = EvaluationConfig.model_validate(run.parameters["config"])
+    """The variables of this shell that it needs; none where its config is in a file of the worker's that was never read.
+
+    Raises ConfigError for one that is not set, CommandError when the config is none of this version.
+    """
+    document = run.parameters.get("config") or {}
+    if "file" in document:
+        return {}
+    try:
+        config = EvaluationConfig.model_validate(document)
+    except ValidationError as error:
+        raise CommandError(f"the config of {run.id} is none of this version: {error.errors()[0]['msg']}") from error
     planned = plan(config, run.id, run.created or datetime.now(UTC))
     return handed_over(config, planned.jobs, os.environ)

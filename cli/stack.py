@@ -17,7 +17,7 @@ import proctor.flows
 from proctor.cli import services, with_prefect
 from proctor.cli.address import Address, here
 from proctor.cli.errors import CommandError
-from proctor.cli.home import Record, forget_record, home, locked, log_file, read_record, write_record
+from proctor.cli.home import Record, forget_record, home, limit_file, locked, log_file, read_record, write_record
 from proctor.cli.inheritance import inherited
 
 POOL = "proctor"
@@ -25,6 +25,8 @@ POOL = "proctor"
 FIRST_PORT = 4200
 SERVER_SECONDS = 180.0
 """How long a server may take to answer: 5 s warm, 25 s with a new database on a busy machine."""
+LIMIT = 20
+"""Evaluations that a worker runs at a time, each a process of about 150 MB; more wait their turn."""
 SOURCE = "this machine's stack"
 
 Say = Callable[[str], None]
@@ -85,7 +87,8 @@ def bring_up(say: Say, named: Collection[str]) -> None:
         forget_record("worker")
         say("setting up work pool, deployments and automations, starting the worker")
         with_prefect.set_up(say, own=True)
-        started = services.start("worker", worker_command(), environment(server.url, named), server.url, version())
+        mine = environment(server.url, named)
+        started = services.start("worker", worker_command(limit()), mine, server.url, version())
         write_record("worker", started)
 
 
@@ -126,10 +129,19 @@ def failed(name: str, message: str) -> None:
     raise CommandError(f"{message}; the end of {log_file(name)}:\n{services.last_lines(name)}")
 
 
-def worker_command() -> list[str]:
-    """The one process worker of this machine."""
+def worker_command(limit: int) -> list[str]:
+    """The process worker of this machine."""
     name = f"proctor-{socket.gethostname()}"
-    return [sys.executable, "-m", "proctor.flows.worker", "--pool", POOL, "--type", "process", "--name", name]
+    options = ["--pool", POOL, "--type", "process", "--name", name, "--limit", str(limit)]
+    return [sys.executable, "-m", "proctor.flows.worker", *options]
+
+
+def limit() -> int:
+    """How many evaluations this machine's worker runs at a time."""
+    try:
+        return int(limit_file().read_text())
+    except (OSError, ValueError):
+        return LIMIT
 
 
 def environment(url: str, named: Collection[str] = ()) -> dict[str, str]:
@@ -147,7 +159,12 @@ def environment(url: str, named: Collection[str] = ()) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PREFECT_CLIENT_MAX_RETRIES": "100",  # short waits: our server says when to ask again
     }
-    return {**dict(flat("PREFECT", tomllib.loads(packaged("prefect.toml")))), **mine, **fixed}
+    return {**settings(), **mine, **fixed}
+
+
+def settings() -> dict[str, str]:
+    """The settings that Proctor was measured with."""
+    return dict(flat("PREFECT", tomllib.loads(packaged("prefect.toml"))))
 
 
 def flat(prefix: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -167,7 +184,9 @@ def packaged(name: str) -> str:
 
 def version() -> str:
     """What the stack was set up from: this installation, its deployments and its settings."""
-    text = "\n".join([sys.prefix, packaged("prefect.yaml"), packaged("prefect.toml"), packaged("deployments.py")])
+    text = "\n".join(
+        [sys.prefix, packaged("prefect.yaml"), packaged("prefect.toml"), packaged("deployments.py"), str(limit())]
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

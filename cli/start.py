@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -78,15 +79,24 @@ def create(api: PrefectApi, config: EvaluationConfig, model: str, handed: Mappin
     run_id = str(row["id"])
     evaluation = records.evaluation_id(run_id)
     tags = [records.EVALUATION_TAG, records.evaluation_tag(evaluation)]
-    api.patch(f"/flow_runs/{run_id}", name=f"{config.name or model} on {config.execution.type} {evaluation}", tags=tags)
-    if handed:
-        hand_over(evaluation, handed)
+    name = f"{config.name or model} on {config.execution.type} {evaluation}"
     try:
+        api.patch(f"/flow_runs/{run_id}", name=name, tags=tags)
+        if handed:
+            hand_over(evaluation, handed)
         let_go(api, run_id)
     except BaseException:
-        forget(evaluation)
+        take_back(api, run_id)
         raise
     return read(api, run_id)
+
+
+def take_back(api: PrefectApi, run_id: str) -> None:
+    """Cancel a run that was created and must not start; where the server is away, `reconcile` finds it."""
+    forget(records.evaluation_id(run_id))
+    state = {"type": "CANCELLED", "message": "`proctor run` was interrupted before it had started it"}
+    with suppress(CommandError):
+        api.post(f"/flow_runs/{run_id}/set_state", state=state, force=True)
 
 
 def let_go(api: PrefectApi, run_id: str, name: str = "Scheduled") -> None:

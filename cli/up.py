@@ -15,7 +15,8 @@ def say(sentence: str) -> None:
 
 @click.command()
 @click.option("--env", "names", multiple=True, metavar="NAME", help="Give this variable of the shell to the worker.")
-def up(names: tuple[str, ...]) -> None:
+@click.option("--limit", type=click.IntRange(min=1), help="Evaluations at a time from now on; 20 where never said.")
+def up(names: tuple[str, ...], limit: int | None) -> None:
     """Bring up what evaluations need: server, deployments, automations and a worker. Does nothing where all runs.
 
     The worker sees the machine's settings and no other variable of this shell, except those named with --env; for them it
@@ -24,11 +25,14 @@ def up(names: tuple[str, ...]) -> None:
     With PREFECT_API_URL (or an active Prefect profile) that server is used: it gets our work pool, deployments and
     automations, and nothing is started here.
     """
-    from proctor.cli.stack import ensure, running  # noqa: PLC0415 (`reconcile` may do without)
+    from proctor.cli.home import home, limit_file  # noqa: PLC0415 (`reconcile` may do without)
+    from proctor.cli.stack import ensure, running  # noqa: PLC0415
 
     for name in names:
         if name not in os.environ:
             raise MistakeError(f"--env {name}: this variable is not set in this shell")
+    if limit is not None:
+        (home() / limit_file().name).write_text(str(limit))
     already = running() and not names
     stack = ensure(say, names)
     if not stack.own:

@@ -7,7 +7,7 @@ from proctor.cli.api import PrefectApi
 from proctor.cli.stack import POOL
 from proctor.cli.words import age, moment
 
-START_A_WORKER = f"prefect worker start --pool {POOL} --type process"
+START_A_WORKER = "proctor worker"
 
 
 def online(api: PrefectApi) -> int:

@@ -46,6 +46,11 @@ class BaseExecution(Section):
         """How many benchmarks run at the same time."""
         return self.max_parallel or 1
 
+    @property
+    def tied_to_its_machine(self) -> bool:
+        """Whether the jobs live where they were submitted, so that only an engine on that machine finds them again."""
+        return False
+
 
 class LocalExecution(BaseExecution):
     """Docker containers on this machine, or on the engine that DOCKER_HOST names."""
@@ -90,6 +95,11 @@ class LocalExecution(BaseExecution):
         """`max_parallel`, or in parallel mode 8 (and 1 in sequential mode) when it is not given."""
         return self.max_parallel or (8 if self.mode == "parallel" else 1)
 
+    @property
+    def tied_to_its_machine(self) -> bool:
+        """Unless the config names an engine that every machine reaches."""
+        return self.docker_host is None or self.docker_host.startswith("unix:")
+
 
 class ProcessExecution(BaseExecution):
     """Local processes in cached virtual environments; needs no container engine."""
@@ -109,6 +119,11 @@ class ProcessExecution(BaseExecution):
     def parallel(self) -> int:
         """`max_parallel`, or in parallel mode 8 (and 1 in sequential mode) when it is not given."""
         return self.max_parallel or (8 if self.mode == "parallel" else 1)
+
+    @property
+    def tied_to_its_machine(self) -> bool:
+        """They are its processes."""
+        return True
 
 
 class SlurmExecution(BaseExecution):
@@ -230,6 +245,11 @@ class SimulatedExecution(BaseExecution):
         default_factory=list, description="Benchmarks about which nothing is known any more once they run."
     )
     score: float = Field(0.5, description="The accuracy that every benchmark reports.")
+
+    @property
+    def tied_to_its_machine(self) -> bool:
+        """They are files in its output folder."""
+        return True
 
 
 BACKENDS = "proctor.backends"

@@ -1,7 +1,7 @@
 """Values of `host:` variables that `proctor run` hands to an evaluation which runs in another process of this machine.
 
 The worker of the machine's own stack was started earlier and does not know the variables of the caller's shell. Values must
-not enter Prefect, so they travel in a file of mode 0600 under PROCTOR_HOME, which the evaluation deletes when it ends.
+not enter Prefect, so they travel in a file of mode 0600 under PROCTOR_HOME, which the evaluation deletes when it ends, and the worker where it ended otherwise.
 """
 
 import getpass
@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from pathlib import Path
 
 current_evaluation: ContextVar[str | None] = ContextVar("current_evaluation", default=None)
@@ -56,6 +57,12 @@ def hand_over(evaluation: str, values: Mapping[str, str]) -> None:
 def forget(evaluation: str) -> None:
     """Delete the values of an evaluation that has ended."""
     env_file(evaluation).unlink(missing_ok=True)
+
+
+def handed() -> dict[str, datetime]:
+    """The evaluations whose values lie here, and since when."""
+    files = list((proctor_home() / "env").glob("*.json"))
+    return {path.stem: datetime.fromtimestamp(path.stat().st_mtime, UTC) for path in files if path.exists()}
 
 
 def host_value(name: str, environment: Mapping[str, str]) -> str | None:

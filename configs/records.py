@@ -20,6 +20,8 @@ JOB_LABEL = "proctor.job."
 """Prefix of the flow-run labels that hold one JobHandle each, as JSON, by job name."""
 RELEASED_LABEL = "proctor.released"
 """Flow-run label: its jobs are gone for good, and nobody needs to look again."""
+HANDED_BACK_LABEL = "proctor.handed_back"
+"""Flow-run label: how often an engine on another machine than that of its jobs gave the evaluation back."""
 WHO_LABEL = "proctor.user"
 """Flow-run label: who started the evaluation."""
 

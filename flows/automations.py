@@ -1,5 +1,6 @@
 """The two Prefect automations that bring a crashed evaluation back as exactly one engine."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from prefect.client.orchestration import PrefectClient
@@ -9,14 +10,12 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.events.schemas.events import ResourceSpecification
 
 from proctor.configs.records import EVALUATION_TAG
-
-SILENCE = timedelta(minutes=5)
-"""Without a heartbeat for so long, an engine counts as dead; ten heartbeats, because some were seen to come late."""
+from proctor.tasks.mending import AWAITING_HOST, SILENCE
 
 SETTLE = timedelta(seconds=10)
 """A worker reports a crash twice, up to 3 s apart; a run that is scheduled again between the two gets two engines."""
 
-ENDS = ("Completed", "Failed", "Unavailable", "Cancelled", "Cancelling", "Crashed")
+ENDS = ("Completed", "Failed", "Unavailable", "Cancelled", "Cancelling", AWAITING_HOST, "Crashed")
 COMEBACK = "AwaitingRetry"
 """The state that every way back sets. The states before a crash do not count: their events may arrive after its own."""
 
@@ -40,14 +39,16 @@ def trigger(after: str, expect: set[str], within: timedelta) -> EventTrigger:
     )
 
 
-def automations() -> list[AutomationCore]:
-    """What `proctor up` puts into the server."""
+def automations(silence: timedelta = timedelta(seconds=SILENCE)) -> list[AutomationCore]:
+    """What `proctor up` puts into the server; an engine counts as dead after this silence."""
     return [
         AutomationCore(
             name="proctor-crash-zombies",
             description="An evaluation whose engine is silent is crashed, so that it can come back.",
-            trigger=trigger(event("heartbeat"), {event("heartbeat"), *map(event, ENDS)}, SILENCE),
-            actions=[ChangeFlowRunState(state=StateType.CRASHED, message="no heartbeat for 5 minutes")],
+            trigger=trigger(event("heartbeat"), {event("heartbeat"), *map(event, ENDS)}, silence),
+            actions=[
+                ChangeFlowRunState(state=StateType.CRASHED, message=f"no heartbeat for {silence.total_seconds():.0f} s")
+            ],
         ),
         AutomationCore(
             name="proctor-settle-then-reattach",
@@ -58,9 +59,9 @@ def automations() -> list[AutomationCore]:
     ]
 
 
-async def apply_automations(client: PrefectClient) -> None:
+async def apply_automations(client: PrefectClient, wanted: Sequence[AutomationCore] = ()) -> None:
     """Create the automations, or bring those of that name up to date; safe to repeat."""
-    for automation in automations():
+    for automation in wanted or automations():
         known = await client.read_automations_by_name(automation.name)
         if known:
             await client.update_automation(known[0].id, automation)

@@ -1,6 +1,7 @@
 """The flow `evaluate`: one model measured by some benchmarks at one place, from config to scores."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import Abort
 from prefect.flows import Flow
-from prefect.states import Cancelled, Completed, Failed
+from prefect.states import Cancelled, Completed, Crashed, Failed
 
 from proctor.blocks.errors import BackendUnavailableError, ConfigError
 from proctor.blocks.registry import make_backend
@@ -19,10 +20,12 @@ from proctor.configs.host_env import current_evaluation, forget
 from proctor.configs.schema import EvaluationConfig
 from proctor.flows.exports import export_all
 from proctor.flows.supervise import follow_all, submit_all
-from proctor.tasks.api import prompt_api
+from proctor.tasks.api import api, prompt_api
+from proctor.tasks.deployed import placed
 from proctor.tasks.engine_lock import engine_lock
+from proctor.tasks.host import stay_with_its_machine
 from proctor.tasks.jobs import UNAVAILABLE
-from proctor.tasks.named_config import pinned
+from proctor.tasks.named_config import kept, pinned
 from proctor.tasks.plan import Plan
 from proctor.tasks.planning import folder_of, plan
 from proctor.tasks.publish import publish_plan
@@ -55,9 +58,13 @@ async def drive(asked: EvaluationConfig | ConfigFile) -> State[Any]:
     """The evaluation of this run, once no other engine drives it; the answer is the final state."""
     started = await this_run()
     try:
-        config = await pinned(started, asked) if isinstance(asked, ConfigFile) else asked
+        named = await pinned(started, asked) if isinstance(asked, ConfigFile) else asked
+        config = placed(named, started.tags)
+        if config is not named:
+            await kept(started, config)
     except ConfigError as error:
         return Failed(message=str(error))
+    await stay_with_its_machine(started, config.execution)
     output_dir = folder_of(config, started)
     async with engine_lock(output_dir) as waited:
         if waited:
@@ -72,6 +79,10 @@ async def drive(asked: EvaluationConfig | ConfigFile) -> State[Any]:
             end = Failed(message=str(error))
         except BackendUnavailableError as error:
             end = Failed(name=UNAVAILABLE, message=str(error))
+        except Exception:
+            with suppress(Exception):  # what could not be ended now is found by `reconcile`
+                await close_children(api(), started.id, Crashed(message="its evaluation ended by an error"))
+            raise
         if done and end.name != UNAVAILABLE:  # who resumes or releases it needs the variables again
             forget(started.id)
         return end

@@ -3,13 +3,10 @@
 import asyncio
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from prefect import flow
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
-from prefect.client.schemas.sorting import FlowRunSort
 from prefect.logging import get_logger
 from pydantic import ValidationError
 
@@ -20,10 +17,11 @@ from proctor.blocks.stray import Stray
 from proctor.configs import records
 from proctor.configs.host_env import env_file, forget, on_behalf_of
 from proctor.flows.reconcile import planned_cures, reconcile_all
+from proctor.tasks.orphans import known
+from proctor.tasks.pages import every_run
 from proctor.tasks.reaping import GRACE, Ended, place, reapable
 from proctor.tasks.release import config_of
 
-PAGE = 200
 NEWEST = 600
 """How many evaluations are looked at to learn which machines are ours."""
 
@@ -66,15 +64,7 @@ async def reap_one(client: PrefectClient, backend: Backend, grace: float, *, dry
 
 async def newest(client: PrefectClient) -> list[FlowRun]:
     """The newest evaluations, a bounded number."""
-    wanted = FlowRunFilter.model_validate({"tags": {"all_": [records.EVALUATION_TAG]}})
-    found: list[FlowRun] = []
-    for offset in range(0, NEWEST, PAGE):
-        order = FlowRunSort.EXPECTED_START_TIME_DESC
-        page = await client.read_flow_runs(flow_run_filter=wanted, sort=order, limit=PAGE, offset=offset)
-        found += page
-        if len(page) < PAGE:
-            break
-    return found
+    return await every_run(client, {"tags": {"all_": [records.EVALUATION_TAG]}}, most=NEWEST)
 
 
 def backends(runs: Collection[FlowRun]) -> list[tuple[Backend, str]]:
@@ -94,12 +84,8 @@ def backends(runs: Collection[FlowRun]) -> list[tuple[Backend, str]]:
 
 async def ends_of(client: PrefectClient, evaluations: Collection[str]) -> Mapping[str, Ended]:
     """How these evaluations stand, by id; those that this server does not know are left out."""
-    names, found = sorted(evaluations), dict[str, Ended]()
-    for start in range(0, len(names), PAGE):
-        tags = [records.evaluation_tag(each) for each in names[start : start + PAGE]]
-        wanted: dict[str, Any] = {"tags": {"any_": tags, "all_": [records.EVALUATION_TAG]}}
-        for run in await client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(wanted), limit=PAGE):
-            if run.state:
-                ended = Ended(run.state.type.value, run.state.name or "", run.state.timestamp)
-                found[records.evaluation_id(run.id)] = ended
-    return found
+    return {
+        records.evaluation_id(run.id): Ended(run.state.type.value, run.state.name or "", run.state.timestamp)
+        for run in await known(client, evaluations)
+        if run.state
+    }

@@ -10,6 +10,7 @@ from proctor.flows.benchmark import benchmark, run_benchmark
 from proctor.tasks.attempts import attempt_of, family, intended, latest, may_try_again
 from proctor.tasks.cancellation import listen
 from proctor.tasks.children import BenchmarkRuns
+from proctor.tasks.continued import continued
 from proctor.tasks.jobs import PartlyRefusedError, deploy, release, submit
 from proctor.tasks.plan import remaining
 from proctor.tasks.publish import publish_progress
@@ -22,7 +23,7 @@ from proctor.tasks.watch import Watcher
 
 async def submit_all(started: EvaluationRun, watcher: Watcher) -> list[JobSpec]:
     """Bring every job that may run now into being once, or find it again; the answer is those that come later."""
-    newest = [latest(job, started.handles) for job in watcher.plan.jobs]
+    newest = await continued(started, watcher, [latest(job, started.handles) for job in watcher.plan.jobs])
     families = {family(job.name): job.attempt for job in newest}
     earlier = [each for each in started.handles if attempt_of(each.name) < families.get(family(each.name), 0)]
     for handle in sorted(earlier, key=lambda each: attempt_of(each.name)):

@@ -1,35 +1,52 @@
-"""`python -m proctor.flows.worker`: `prefect worker start` for this machine's own server, which also looks after evaluations.
+"""`python -m proctor.flows.worker`: `prefect worker start`, which also looks after the evaluations of its machine.
 
 The automations that bring crashed evaluations back work on events, and a server on SQLite loses some of them when its
 database is busy: after four tries within half a second it drops the message (`prefect.server.utilities.messaging.memory`).
-What the store says is not lost, so the worker compares it with what is there, as `proctor reconcile` does.
+What the store says is not lost, so the worker compares it with what is there, as `proctor reconcile` does. Containers and
+processes that nobody waits for can only be seen from their own machine, so every worker reaps its own.
 """
 
 import asyncio
+import itertools
 import runpy
 import sys
 import threading
 
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.logging import get_logger
 
+from proctor.flows.reap import reap_all
 from proctor.flows.reconcile import reconcile_all
+from proctor.tasks.handed import forget_settled
 
 EVERY = 20.0
-"""Seconds between two looks; without anything amiss a look is two requests."""
+"""Seconds between two looks; without anything amiss a look is one request."""
+SELDOM = 30
+"""Every so many looks, ten minutes, those at all benchmark runs that seem to be going on."""
+REAPING = 180
+"""Every so many looks, an hour, those for what evaluations have left behind."""
 
 
 async def look_after() -> None:
     """Mend what is amiss with evaluations for as long as the process lives."""
     log = get_logger("proctor")
-    while True:
+    for count in itertools.count(1):
         await asyncio.sleep(EVERY)
         try:
             async with get_client() as client:
-                for sentence in await reconcile_all(client):
+                for sentence in await look(client, count):
                     log.info(sentence)
         except Exception as error:  # noqa: BLE001 the server may be away for a while
             log.warning("evaluations are not looked after now: %s", error)
+
+
+async def look(client: PrefectClient, count: int) -> list[str]:
+    """Look number `count`; the answer says in one sentence each what was mended or ended."""
+    done = [] if count % REAPING == 0 else await reconcile_all(client, orphans=count % SELDOM == 0)
+    if count % REAPING == 0:
+        done = await reap_all(client)
+    forgotten = await forget_settled(client)
+    return [*done, *(f"{each}: the variables that were handed to it are deleted" for each in forgotten)]
 
 
 if __name__ == "__main__":

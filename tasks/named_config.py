@@ -23,6 +23,11 @@ async def pinned(run: EvaluationRun, named: ConfigFile) -> EvaluationConfig:
         tags = [*run.tags, records.evaluation_tag(run.id)]
         await api().update_flow_run(run.flow_run_id, name=f"{Path(named.file).stem} {run.id}", tags=tags)
         raise
+    return await kept(run, config)
+
+
+async def kept(run: EvaluationRun, config: EvaluationConfig) -> EvaluationConfig:
+    """The config, which from now on is the run's parameter."""
     parameters = {"config": config.model_dump(mode="json", exclude_unset=True)}
     await api().update_flow_run(run.flow_run_id, parameters=parameters)
     return config

@@ -45,6 +45,14 @@ def over(run: Ended, stray: Stray, now: datetime, grace: float) -> bool:
     return now - run.since >= patience and not young
 
 
+def settled(run: Ended, now: datetime, *, jobs: bool) -> bool:
+    """Whether an evaluation needs nothing any more that was handed to it; `jobs` says that some may be left to release."""
+    if run.type not in {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}:
+        return False
+    patience = FORGOTTEN if run.name == "Unavailable" else COMEBACK if jobs or run.type == "CRASHED" else timedelta()
+    return now - run.since >= patience
+
+
 PLACE = (
     "type",
     "docker_host",

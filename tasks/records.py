@@ -43,6 +43,12 @@ class EvaluationRun:
     deployment: UUID | None = None
     who: str = ""
     """Who asked for it, where that is known."""
+    engine: str = ""
+    """The last process that drove it, as `engine_name` says; empty when none has."""
+    released: bool = False
+    """Whether its jobs were ended by a cancellation; then it is resumed with new attempts of them."""
+    handed_back: int = 0
+    """How often an engine on another machine than that of its jobs gave it back."""
 
     @property
     def id(self) -> str:
@@ -69,6 +75,9 @@ def evaluation_run(run: FlowRun) -> EvaluationRun:
         started=run.start_time,
         deployment=run.deployment_id,
         who=asked_by(run),
+        engine=str(run.labels.get(records.ENGINE_LABEL, "")),
+        released=bool(run.labels.get(records.RELEASED_LABEL)),
+        handed_back=int(run.labels.get(records.HANDED_BACK_LABEL, 0)),
     )
 
 

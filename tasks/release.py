@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import FlowRunFilter
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelled
 
 from proctor.blocks.job import JobHandle
@@ -14,6 +13,7 @@ from proctor.blocks.registry import make_backend
 from proctor.configs import records
 from proctor.configs.host_env import forget, on_behalf_of
 from proctor.configs.schema import EvaluationConfig
+from proctor.tasks.pages import every_run
 from proctor.tasks.records import handles_in
 
 UNFINISHED = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
@@ -43,10 +43,11 @@ async def children(client: PrefectClient, evaluation: str, states: Sequence[Stat
         "tags": {"all_": [records.BENCHMARK_TAG, records.evaluation_tag(evaluation)]},
         "state": {"type": {"any_": list(states)}},
     }
-    return await client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(wanted))
+    return await every_run(client, wanted)
 
 
-async def close_children(client: PrefectClient, evaluation: str) -> None:
-    """Set the benchmark runs that nobody drives any more to Cancelled."""
+async def close_children(client: PrefectClient, evaluation: str, end: State[Any] | None = None) -> None:
+    """End the benchmark runs that nobody drives any more in this state, else as Cancelled."""
+    over: State[Any] = end or Cancelled(message="the evaluation was cancelled")
     for child in await children(client, evaluation, UNFINISHED):
-        await client.set_flow_run_state(child.id, Cancelled(message="the evaluation was cancelled"), force=True)
+        await client.set_flow_run_state(child.id, over, force=True)

@@ -137,7 +137,27 @@ def test_it_says_when_no_worker_is_there(machine: Machine) -> None:
     assert workers.nobody(api) == ""
     (worker,) = workers.workers(api)
     api.request("DELETE", f"/work_pools/proctor/workers/{worker['name']}")
-    assert "prefect worker start --pool proctor" in workers.nobody(api)
+    assert workers.nobody(api).endswith("proctor worker")
+
+
+@pytest.mark.live
+def test_the_worker_runs_so_many_at_a_time(machine: Machine) -> None:
+    def said() -> list[str]:
+        return psutil.Process(machine.pids()["worker"]).cmdline()[-2:]
+
+    assert said() == ["--limit", "20"]
+    server = machine.pids()["server"]
+    assert machine.run("up", "--limit", "1").returncode == 0
+    assert said() == ["--limit", "1"]
+    assert machine.pids()["server"] == server
+    first = machine.detached("execution.step_seconds=4")
+    second = machine.detached("execution.step_seconds=0.2")
+    assert machine.run("status", first, "--watch").returncode == 0
+    assert machine.run("status", second, "--watch").returncode == 0
+    ended, begun = machine.json("info", first)["ended"], machine.json("info", second)["started"]
+    assert begun >= ended, "the second waited for the first"
+    assert machine.run("up", "--limit", "20").returncode == 0
+    assert said() == ["--limit", "20"]
 
 
 def test_a_record_of_another_process_is_stale() -> None:

@@ -93,18 +93,10 @@ class Stack:
         self.server = self._start([sys.executable, "-m", "proctor.flows.server", str(self.port)], "server.log")
         wait_for(self.healthy, 240)
 
-    def start_worker(self) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "proctor.flows.worker",
-            "--pool",
-            "proctor",
-            "--type",
-            "process",
-            "--name",
-            "tests",
-        ]
+    def start_worker(self, *before: str) -> None:
+        """A worker, by a command that starts another one where `before` says so."""
+        arguments = ["--pool", "proctor", "--type", "process", "--name", "tests"]
+        command = [*before, sys.executable, "-m", "proctor.flows.worker", *arguments]
         self.worker = self._start(command, "worker.log")
 
     def set_up(self) -> None:
@@ -123,6 +115,13 @@ class Stack:
         wait_for(self.healthy, 240)
         if self.worker is None or self.worker.poll() is not None:
             self.start_worker()
+
+    def python(self, code: str, *arguments: str) -> str:
+        """What a script prints that talks to this server."""
+        command = [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(command, env=self.env, cwd=self.home, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def kill_worker(self) -> None:
         """Kill the worker alone; the engines that it started live on."""

@@ -1,6 +1,7 @@
 """What a server is set up with, and that it can be run from anywhere."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,17 @@ def test_the_checkout_deploys_what_the_package_ships() -> None:
         assert (ROOT / name).resolve() == ROOT / "flows" / name
     names = [each["name"] for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]]
     assert names == ["local", "process", "slurm", "lepton", "simulated", "custom", "nightly", "machine", "machine"]
+
+
+def test_the_page_shows_a_copy_with_the_same_settings() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    (block,) = re.findall(r"```yaml\n(deployments:.*?)```", page, re.DOTALL)
+    (copy,) = yaml.safe_load(block)["deployments"]
+    (shipped,) = [
+        each for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"] if each["name"] == "nightly"
+    ]
+    assert copy["work_pool"] == shipped["work_pool"]
+    assert copy["tags"] == shipped["tags"]
 
 
 @pytest.mark.live

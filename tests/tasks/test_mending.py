@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from proctor.tasks.engine_lock import engine_name, engine_place
-from proctor.tasks.mending import Cure, Found, cure
+from proctor.tasks.mending import Cure, Found, cure, pause_after
 
 
 @pytest.mark.parametrize(
@@ -19,9 +19,17 @@ from proctor.tasks.mending import Cure, Found, cure
         (Found("RUNNING", 1, "dead"), "leave alone"),
         (Found("RUNNING", 20, "dead"), "bring back"),
         (Found("RUNNING", 86400, "elsewhere"), "leave alone"),
+        (Found("RUNNING", 86400, "elsewhere", silent=True), "bring back"),
+        (Found("RUNNING", 86400, "alive", silent=True), "leave alone"),
+        (Found("RUNNING", 300, "elsewhere", deployed=False), "leave alone"),
+        (Found("RUNNING", 300, "unnamed", deployed=False), "leave alone"),
         (Found("RUNNING", 30, "unnamed"), "leave alone"),
         (Found("RUNNING", 300, "unnamed"), "bring back"),
-        (Found("RUNNING", 300, "dead", deployed=False), "leave alone"),
+        (Found("RUNNING", 300, "dead", deployed=False), "call crashed"),
+        (Found("RUNNING", 3, "dead", deployed=False), "leave alone"),
+        (Found("CRASHED", 300, "dead", deployed=False), "leave alone"),
+        (Found("PENDING", 20, "unnamed", name="Preparing"), "leave alone"),
+        (Found("PENDING", 300, "unnamed", name="Preparing"), "give up"),
         (Found("PENDING", 20, "unnamed"), "leave alone"),
         (Found("PENDING", 300, "dead"), "bring back"),
         (Found("PENDING", 20, "dead"), "leave alone"),
@@ -41,6 +49,10 @@ from proctor.tasks.mending import Cure, Found, cure
 )
 def test_cure(found: Found, expected: Cure) -> None:
     assert cure(found) == expected
+
+
+def test_an_evaluation_that_waits_for_its_machine_is_tried_less_and_less_often() -> None:
+    assert [pause_after(times) for times in (0, 1, 5, 7, 5000)] == [1, 2, 32, 120, 120]
 
 
 def test_an_engine_is_known_by_host_pid_and_start() -> None:
