@@ -6,7 +6,7 @@ import pytest
 
 from proctor.blocks.slurm.strays import parse
 from proctor.blocks.stray import Stray
-from proctor.tasks.reaping import Ended, place, reapable
+from proctor.tasks.reaping import Ended, place, reapable, settled
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -61,3 +61,25 @@ def test_one_look_for_each_machine() -> None:
     here = {"type": "slurm", "hostname": "a", "output_dir": "/x"}
     assert place(here) == place({**here, "output_dir": "/y"})
     assert place(here) != place({**here, "hostname": "b"})
+
+
+@pytest.mark.parametrize(
+    ("state", "hours", "jobs", "useless"),
+    [
+        (("CANCELLED", "Cancelled"), 0, False, True),
+        (("CANCELLED", "Cancelled"), 1, True, False),
+        (("CANCELLED", "Cancelled"), 25, True, True),
+        (("FAILED", "Failed"), 25, True, True),
+        (("FAILED", "Unavailable"), 25, False, False),
+        (("FAILED", "Unavailable"), 73, False, True),
+        (("CRASHED", "Crashed"), 1, False, False),
+        (("CRASHED", "Crashed"), 25, False, True),
+        (("RUNNING", "Running"), 999, True, False),
+        (("SCHEDULED", "Scheduled"), 999, False, False),
+    ],
+)
+def test_what_was_handed_over_is_deleted_when_nobody_needs_it(
+    state: tuple[str, str], hours: int, jobs: bool, useless: bool
+) -> None:
+    now = datetime.now(UTC)
+    assert settled(Ended(*state, now - timedelta(hours=hours)), now, jobs=jobs) is useless
