@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from proctor.blocks.job import Server
 from proctor.configs.deployment_schema import NoDeployment
+from proctor.configs.execution_schema import LeptonExecution
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.contradictions import contradictions
 from proctor.tasks.endpoint import Endpoint, overrides
@@ -22,6 +23,11 @@ def notes(
     image = server.container.image if server and not without_containers(config) else None
     if image and by_tag(image):
         found.append(f"the model server runs {image} by tag, so it may change; deployment.image takes one by digest")
+    if isinstance(config.execution, LeptonExecution) and config.execution.results.via != "mount":
+        found.append(
+            "a benchmark that loses its node asks everything again: response caches outlive a job only with "
+            "execution.results.via: mount"
+        )
     for benchmark, asked in zip(benchmarks, endpoints, strict=True):
         found += endpoint_notes(config, benchmark, asked)
         found += [f"{benchmark.name} needs an endpoint with {need}" for need in benchmark.required_capabilities]

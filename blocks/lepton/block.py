@@ -116,6 +116,7 @@ class LeptonBackend(Backend):
             job = self.workspace.jobs(name).get(name)
         if job is None:
             return
+        yield from logs.course(handle, step)
         since = logs.beginning(job.created)
         if follow:
             yield from logs.follow(self.workspace, "job", job.id, since, tail, ended)

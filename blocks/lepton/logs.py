@@ -2,9 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 from proctor.blocks.errors import TransientError
+from proctor.blocks.job import JobHandle
 from proctor.blocks.lepton.homecoming import HIDDEN
+from proctor.blocks.lepton.ledger import opened
+from proctor.blocks.lepton.verdict import MOVED
 from proctor.blocks.lepton.workspace import EARLIER, NANO, Workspace
 
 PAUSE = 10.0
@@ -42,6 +46,13 @@ def follow(
         if over:
             return
         wait(workspace)
+
+
+def course(handle: JobHandle, step: str) -> list[str]:
+    """What happened to a step's job that its own log does not tell."""
+    with opened(handle) as page:
+        moved = page.of(step).moved if page else 0.0
+    return [f"proctor: {MOVED} ({datetime.fromtimestamp(moved, UTC):%Y-%m-%dT%H:%M:%SZ})"] if moved else []
 
 
 def beginning(created: float) -> float:

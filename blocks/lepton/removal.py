@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 
 from proctor.blocks.errors import BackendError, ResultError, TransientError
 from proctor.blocks.job import JobHandle
-from proctor.blocks.job_files import note_cancel, step_files
+from proctor.blocks.job_files import StepFiles, step_files
 from proctor.blocks.lepton.homecoming import bring_home
 from proctor.blocks.lepton.last_words import has_ended, settle
 from proctor.blocks.lepton.ledger import Asked, Ledger, keep, opened
@@ -54,10 +54,16 @@ def ask_removal(workspace: Workspace, handle: JobHandle, step: str | None) -> No
             for job in (each for each in listed if each.name == job_name(handle, handle.steps.index(name))):
                 last_chance(workspace, handle, name, job)
             if not has_ended(handle, name):
-                note_cancel(step_files(handle, name))
+                note_purpose(step_files(handle, name))
         delete_jobs(workspace, handle, page, listed, chosen(handle, step))
         if step is None:
             release(workspace, handle)
+
+
+def note_purpose(files: StepFiles) -> None:
+    """Leave the word that a step is ended on purpose; its container may be about to begin and then hear TERM."""
+    files.cancelled.parent.mkdir(parents=True, exist_ok=True)
+    files.cancelled.touch()
 
 
 def chosen(handle: JobHandle, step: str | None) -> list[str]:

@@ -9,10 +9,11 @@ import pytest
 
 from proctor.blocks.errors import TransientError
 from proctor.blocks.job import EnvVar, JobState
+from proctor.blocks.job_files import step_files
 from proctor.blocks.lepton import removal
 from proctor.blocks.lepton.render import endpoint_name
 from tests.lepton.login import log_in
-from tests.lepton.place import RUNS, Place, posts, wait_until
+from tests.lepton.place import RUNS, Place, asks, posts, wait_until
 from tests.lepton.sdk import client, endpoint
 from tests.lepton.service import Service
 
@@ -52,6 +53,12 @@ def test_one_step_whose_removal_takes_its_time_is_cancelled_and_no_other(
     place.age(handle, 60)
     found = place.status(handle).steps
     assert (found["a.0"].state, found["b.1"].state) == (JobState.CANCELLED, JobState.RUNNING)
+
+
+def test_a_container_that_begins_meanwhile_knows_that_its_end_is_meant(place: Place) -> None:
+    (handle,) = place.submit(place.job(place.step("a.0"), place.step("b.1"), max_parallel=2))
+    place.backend().cancel([handle], "a.0")
+    assert [step_files(handle, name).cancelled.exists() for name in handle.steps] == [True, False]
 
 
 def test_a_job_that_arrives_after_its_end_was_asked_for_is_removed(
@@ -122,3 +129,20 @@ def test_an_endpoint_without_our_mark_is_left_alone(
     client(service).deployment.create(endpoint(endpoint_name(handle)))
     place.backend().cancel([handle])
     assert [each["metadata"]["name"] for each in service.endpoints] == [endpoint_name(handle)]
+
+
+def test_a_server_that_goes_because_it_is_meant_to_is_not_taken_for_dead(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removal, "GONE_SECONDS", 0.5)
+    (handle,) = place.submit(place.job(asks(place.step("a.0")), place.step("b.1"), server=place.scripted()))
+    place.until(handle, lambda status: status.state is JobState.RUNNING)
+    place.service.world.deletion = 2
+    for workload in place.service.workloads():
+        workload.settle = 2
+    with pytest.raises(TransientError, match="has not removed"):
+        place.backend().cancel([handle])
+    wait_until(lambda: not place.service.endpoints)
+    status = place.status(handle)
+    assert {each.state for each in status.steps.values()} == {JobState.CANCELLED}
+    assert status.server and status.server.state is JobState.CANCELLED

@@ -176,6 +176,8 @@ def test_a_job_that_lost_its_node_has_its_whole_time_again(place: Place) -> None
     assert place.status(handle).state is JobState.RUNNING
     place.service.script("*", QUEUES)
     assert place.says(handle).startswith("Lepton took it off its node and runs it again: it waits in Lepton's queue")
+    (told,) = place.backend().logs(handle, "a.0", follow=False, tail=5)
+    assert told.startswith("proctor: Lepton took it off its node and runs it again (20")
     place.age(handle, 361)
     place.service.script("*", RUNS)
     assert place.status(handle).state is JobState.RUNNING

@@ -46,6 +46,12 @@ def test_results_of_the_cloud_come_home_to_a_folder_that_outlives_the_engine() -
     assert found.output_dir == found.folder == "/home/me/cloud_results/20261123_143000-3f2a91bc"
 
 
+def test_it_is_said_where_no_response_cache_outlives_a_job() -> None:
+    on_a_volume = {"type": "lepton", "output_dir": "/shared", "results": {"via": "mount", "volume": "node-nfs:shared"}}
+    said = [" ".join(planned(execution=each).notes) for each in ({"type": "lepton"}, on_a_volume)]
+    assert ["asks everything again" in each for each in said] == [True, False]
+
+
 def test_one_job_holds_every_benchmark_and_one_server() -> None:
     tasks = [{"name": "mmath_en"}, {"name": "mmath_fr"}, {"name": "hellaswag"}]
     deployment = {"type": "vllm", "checkpoint_path": "/models/llama", "served_model_name": "llama"}
