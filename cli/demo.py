@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from proctor.cli.answer import Answer, json_option
 from proctor.cli.run import evaluate
 from proctor.cli.stack import free_port
 from proctor.configs.load import read_config
@@ -16,11 +17,12 @@ from proctor.configs.load import read_config
     "-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of the demo's config."
 )
 @click.option("--detach", is_flag=True, help="Print the evaluation's id and return.")
-def demo(overrides: tuple[str, ...], *, detach: bool) -> None:
+@json_option
+def demo(overrides: tuple[str, ...], *, detach: bool, answer: Answer) -> None:
     """Measure a small real model with three benchmarks, as local processes: no container, key or GPU needed."""
     import proctor.demo  # noqa: PLC0415 (only its folder is wanted)
 
     folder = Path(str(proctor.demo.__file__)).parent
     os.environ["PROCTOR_DEMO"] = str(folder)
     loaded = read_config(folder, "demo", [f"deployment.port={free_port([])}", *overrides], ())
-    sys.exit(evaluate(loaded.config, detach=detach))
+    sys.exit(evaluate(loaded.config, answer, detach=detach))

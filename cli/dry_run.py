@@ -3,6 +3,9 @@
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
+
+import yaml
 
 from proctor.blocks.render import render
 from proctor.cli.variables import unset
@@ -22,6 +25,15 @@ def dry_run(loaded: Loaded) -> str:
     parts += [f"# note: {note}" for note in notes(loaded, planned)]
     parts += [render(job, config.execution) for job in planned.jobs]
     return "\n".join(parts)
+
+
+def document(loaded: Loaded) -> dict[str, Any]:
+    """The same for programs. Raises ConfigError."""
+    config = loaded.config
+    planned = plan(config, SAMPLE_ID, datetime.now(UTC))
+    jobs = [{"name": job.name, "rendered": render(job, config.execution)} for job in planned.jobs]
+    resolved = yaml.safe_load(resolved_yaml(config))
+    return {"config": resolved, "notes": list(notes(loaded, planned)), "jobs": jobs}
 
 
 def notes(loaded: Loaded, planned: Plan) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from proctor.cli.answer import Answer, json_option
 from proctor.cli.api import PrefectApi, ServerAwayError, connect
 from proctor.cli.artifacts import results
 from proctor.cli.errors import CommandError, MistakeError
@@ -39,12 +40,14 @@ if TYPE_CHECKING:
 @click.option("--metrics", multiple=True, metavar="PATTERN", help="Only these scores; may be given several times.")
 @click.option("--artifacts", is_flag=True, help="Also the benchmarks' results, run configs and logs.")
 @click.option("-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting of export.DEST.")
+@json_option
 def export(
     evaluations: tuple[str, ...],
     dest: Destination,
     formats: tuple[str, ...],
     output_dir: str | None,
     overrides: tuple[str, ...],
+    answer: Answer,
     **others: Any,
 ) -> None:
     """Export the results of evaluations; again is as good as once.
@@ -58,7 +61,16 @@ def export(
     given = {"format": list(formats), "output_dir": output_dir, **others}
     given = {name: value for name, value in given.items() if value}
     api = connect()
-    codes = [export_one(api, text, dest, given, changes, alone=len(evaluations) == 1) for text in evaluations]
+    alone, receipts, codes = len(evaluations) == 1, [], []
+    for text in evaluations:
+        code, receipt = export_one(api, text, dest, given, changes, alone=alone)
+        codes.append(code)
+        if receipt:
+            receipts.append(receipt)
+            for line in str(receipt["where"]).split(", "):
+                answer.remark(line)
+    if answer.as_json:
+        answer.give(receipts)
     sys.exit(1 if 1 in codes else max(codes))
 
 
@@ -70,8 +82,8 @@ def export_one(
     changes: Sequence["Override"],
     *,
     alone: bool,
-) -> int:
-    """Export one evaluation and say where it is, or why not; the answer is the exit code for it."""
+) -> tuple[int, dict[str, Any]]:
+    """Export one evaluation, or say why not: the exit code for it, and its receipt where it was exported."""
     try:
         run = find(api, text)
         result = scores_of(api, run)
@@ -80,16 +92,14 @@ def export_one(
         raise
     except (CommandError, ConfigError) as error:
         click.echo(f"proctor: {error.message if isinstance(error, CommandError) else error}", err=True)
-        return error.exit_code
+        return error.exit_code, {}
     record(api, run, receipt)
-    for line in receipt.where.split(", "):
-        click.echo(line)
     if receipt.missing:
         click.echo(
             f"proctor: {run.id} is exported without the files of {receipt.missing}: they are not on this machine",
             err=True,
         )
-    return 0
+    return 0, {"id": run.id, **receipt.row()}
 
 
 def scores_of(api: PrefectApi, run: FlowRun) -> "EvaluationResult":

@@ -4,6 +4,7 @@ import time
 
 import click
 
+from proctor.cli.answer import Answer, json_option
 from proctor.cli.api import PrefectApi, connect
 from proctor.cli.benchmarks import benchmark_run
 from proctor.cli.evaluations import FlowRun, find, read, split_id
@@ -21,59 +22,62 @@ RELEASE_SECONDS = 5.0
 
 @click.command()
 @click.argument("evaluation", metavar="ID[.BENCHMARK]")
-def kill(evaluation: str) -> None:
+@json_option
+def kill(evaluation: str, *, answer: Answer) -> None:
     """End an evaluation, or one of its benchmarks: its jobs and servers are released."""
     api = connect()
     name, benchmark = split_id(evaluation)
     run = find(api, name)
+    killed = benchmark_run(api, run, benchmark) if benchmark else run
     if benchmark:
-        kill_benchmark(api, run, benchmark)
+        said = kill_benchmark(api, run, killed)
     elif run.final:
-        clean_up(api, run)
+        said = clean_up(api, run)
     else:
-        kill_evaluation(api, run)
+        said = kill_evaluation(api, run)
+    state = read(api, killed.flow_run_id).state if answer.as_json else ""
+    benchmark_name = killed.name if benchmark else None
+    answer.give({"id": run.id, "benchmark": benchmark_name, "state": state, "message": said}, said)
 
 
-def kill_evaluation(api: PrefectApi, run: FlowRun) -> None:
-    """Cancel the run; release its jobs ourselves where nobody else does."""
+def kill_evaluation(api: PrefectApi, run: FlowRun) -> str:
+    """Cancel the run; release its jobs ourselves where nobody else does. Says how it ended."""
     cancel(api, run)
     ended = wait_for_end(api, run, patience(run))
     if ended.final:
         if ended.handles and ended.type == "CANCELLED" and not released(api, run):
             release(api, run)
-        click.echo(f"{run.id} is {ended.state}{'; its jobs are released' if ended.handles else ''}")
+        said = f"{run.id} is {ended.state}{'; its jobs are released' if ended.handles else ''}"
     else:
         click.echo(
             f"nobody ended {run.id} (its process is gone or does not listen); releasing its jobs from here", err=True
         )
         count = release(api, run)
         force(api, run)
-        click.echo(f"{run.id} is Cancelled; {count} jobs released from here")
+        said = f"{run.id} is Cancelled; {count} jobs released from here"
     forget(run.id)
+    return said
 
 
-def kill_benchmark(api: PrefectApi, run: FlowRun, benchmark: str) -> None:
-    """Cancel one benchmark; the others go on."""
-    child = benchmark_run(api, run, benchmark)
+def kill_benchmark(api: PrefectApi, run: FlowRun, child: FlowRun) -> str:
+    """Cancel one benchmark; the others go on. Says how it ended."""
     if child.final:
-        click.echo(f"{child.name} is already {child.state}")
-        return
+        return f"{child.name} is already {child.state}"
     cancel(api, child)
     ended = wait_for_end(api, child, patience(run))
     if not ended.final:
         click.echo(f"nobody ended {child.name}; releasing its step from here", err=True)
         release(api, run, str(child.parameters.get("step", "")))
         force(api, child)
-    click.echo(f"{child.name} of {run.id} is {read(api, child.flow_run_id).state}; the other benchmarks go on")
+    return f"{child.name} of {run.id} is {read(api, child.flow_run_id).state}; the other benchmarks go on"
 
 
-def clean_up(api: PrefectApi, run: FlowRun) -> None:
+def clean_up(api: PrefectApi, run: FlowRun) -> str:
     """An evaluation that is over may have left jobs alone because their backend was out of sight."""
     if run.type == "COMPLETED" or not run.handles:
-        click.echo(f"{run.id} is already {run.state}")
-        return
+        return f"{run.id} is already {run.state}"
     count = release(api, run)
-    click.echo(f"{run.id} is already {run.state}; {count} jobs are released")
+    return f"{run.id} is already {run.state}; {count} jobs are released"
 
 
 def cancel(api: PrefectApi, run: FlowRun) -> None:

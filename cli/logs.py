@@ -1,5 +1,6 @@
 """`proctor logs ID[.BENCHMARK]`: what a benchmark, its model server, or the orchestration printed."""
 
+import json
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -26,14 +27,15 @@ LOOK_SECONDS = 1.0
 @click.option("--tail", default=200, show_default=True, type=click.IntRange(1), help="How many lines to begin with.")
 @click.option("--server", is_flag=True, help="The model server's log instead of a benchmark's.")
 @click.option("--flow", is_flag=True, help="The orchestration's log: what Proctor itself did.")
-def logs(evaluation: str, *, follow: bool, tail: int, server: bool, flow: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help='Each line as a JSON document {"line": ...}.')
+def logs(evaluation: str, *, follow: bool, tail: int, server: bool, flow: bool, as_json: bool) -> None:
     """What a benchmark printed, wherever it runs."""
     api = connect()
     name, benchmark = split_id(evaluation)
     run = find(api, name)
     try:
         for line in chosen(api, run, benchmark, follow=follow, tail=tail, server=server, flow=flow):
-            click.echo(line)
+            click.echo(json.dumps({"line": line}) if as_json else line)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 

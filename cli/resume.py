@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 import click
 from pydantic import ValidationError
 
+from proctor.cli.answer import Answer, json_option
 from proctor.cli.api import PrefectApi, connect
 from proctor.cli.errors import CommandError
-from proctor.cli.evaluations import FlowRun, find
+from proctor.cli.evaluations import FlowRun, find, read
 from proctor.cli.scores import show_end
 from proctor.cli.start import let_go
 from proctor.cli.variables import handed_over
@@ -28,7 +29,8 @@ ENDED = ("FAILED", "CRASHED", "CANCELLED")
 @click.argument("evaluation", metavar="ID")
 @click.option("--elsewhere", is_flag=True, help="Its machine is gone for good: what ran there is lost and runs again.")
 @click.option("--detach", is_flag=True, help="Return at once instead of watching.")
-def resume(evaluation: str, *, elsewhere: bool, detach: bool) -> None:
+@json_option
+def resume(evaluation: str, *, elsewhere: bool, detach: bool, answer: Answer) -> None:
     """Go on with any evaluation that did not get through: failed, cancelled, crashed, out of sight, or without a process.
 
     Benchmarks that have ended by themselves are kept. What was cancelled runs again.
@@ -42,9 +44,10 @@ def resume(evaluation: str, *, elsewhere: bool, detach: bool) -> None:
     prepare(api, run, elsewhere=elsewhere)
     let_go(api, run.flow_run_id, name="AwaitingRetry")
     if detach:
-        click.echo(run.id)
+        answer.give(read(api, run.flow_run_id).document(), run.id)
         return
-    sys.exit(show_end(api, follow(api, run, "live" if sys.stdout.isatty() else "lines")))
+    live = sys.stdout.isatty() and not answer.as_json
+    sys.exit(show_end(api, follow(api, run, "live" if live else "lines"), answer))
 
 
 def refusal(run: FlowRun, *, elsewhere: bool) -> str:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from proctor.cli.answer import Answer
 from proctor.cli.api import PrefectApi, ui_url
 from proctor.cli.artifacts import results
 from proctor.cli.evaluations import FlowRun
@@ -16,12 +17,17 @@ if TYPE_CHECKING:
     from proctor.tasks.results import EvaluationResult
 
 HEAD = ("benchmark", "metric", "value", "stderr", "samples", "time")
+TABLE = Answer(as_json=False)
 RIGHT = ("value", "stderr", "samples", "time", "change")
 
 
-def show_end(api: PrefectApi, run: FlowRun) -> int:
-    """Print the score table, what has no score and why, and the files; the answer is the exit code of the outcome."""
+def show_end(api: PrefectApi, run: FlowRun, answer: Answer = TABLE) -> int:
+    """Print the score table, what has no score and why, and the files; returns the exit code of the outcome."""
     result = results(api, run)
+    if answer.as_json:
+        scored = result.model_dump(mode="json") if result else None
+        answer.give({**run.document(), "results": scored, "ui": ui_url(api.address.url, run.flow_run_id)})
+        return int(run.type != "COMPLETED")
     if result:
         changed = result.compared_with is not None
         show((*HEAD, "change") if changed else HEAD, score_cells(result, changed=changed), right=RIGHT)

@@ -2,10 +2,8 @@
 
 import ast
 import re
-import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,20 +125,3 @@ def test_light_commands_do_not_import_prefect(arguments: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-def test_wheel_holds_only_proctor(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    shutil.copytree(ROOT, source, symlinks=True, ignore=shutil.ignore_patterns(".venv", ".git", "build", "*.egg-info"))
-    uv = str(Path(sys.executable).parent / "uv")
-    build = [uv, "build", "--wheel", "--no-build-isolation", "-q", "-o", str(tmp_path / "dist"), str(source)]
-    done = subprocess.run(build, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    (wheel,) = (tmp_path / "dist").glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    strangers = [name for name in names if not re.match(r"proctor/|proctor-[0-9.]+\.dist-info/", name)]
-    assert not strangers
-    data = {name for name in names if name.endswith((".toml", ".yaml", ".yml", ".jinja", "py.typed"))}
-    assert {"proctor/configs/mapping.toml", "proctor/configs/execution/local.yaml", "proctor/flows/py.typed"} <= data
-    missing = {f"proctor/{relative(path)}" for path in sources()} - set(names)
-    assert not missing, "every package stands in pyproject.toml"
