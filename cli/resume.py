@@ -15,7 +15,9 @@ from proctor.cli.scores import show_end
 from proctor.cli.start import let_go
 from proctor.cli.variables import handed_over
 from proctor.cli.watch import follow
-from proctor.configs.host_env import hand_over
+from proctor.configs.execution_schema import LeptonExecution
+from proctor.configs.host_env import hand_over, hand_over_also
+from proctor.configs.lepton_login import login_variables
 from proctor.configs.records import ENGINE_LABEL, RELEASED_LABEL
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.engine_lock import engine_place
@@ -33,10 +35,15 @@ ENDED = ("FAILED", "CRASHED", "CANCELLED")
 def resume(evaluation: str, *, elsewhere: bool, detach: bool, answer: Answer) -> None:
     """Go on with any evaluation that did not get through: failed, cancelled, crashed, out of sight, or without a process.
 
-    Benchmarks that have ended by themselves are kept. What was cancelled runs again.
+    Benchmarks that have ended by themselves are kept. What was cancelled runs again. One that runs on a cloud is told
+    the login of this shell, which may be fresher than its own.
     """
     api = connect()
     run = find(api, evaluation)
+    if api.address.on_this_machine and (fresh := fresh_login(run)):
+        hand_over_also(run.id, fresh)
+        click.echo(f"{run.id} is running; from now on it logs in with what this shell has")
+        return
     if reason := refusal(run, elsewhere=elsewhere):
         raise CommandError(f"{run.id} {reason}")
     if api.address.on_this_machine and (handed := variables(run)):
@@ -76,6 +83,15 @@ def prepare(api: PrefectApi, run: FlowRun, *, elsewhere: bool) -> None:
     labels |= {ENGINE_LABEL: ""} if elsewhere else {}
     if labels:
         api.patch(f"/flow_runs/{run.flow_run_id}/labels", **labels)
+
+
+def fresh_login(run: FlowRun) -> dict[str, str]:
+    """What this shell logs in to the cloud with, for a run there whose process lives: its tokens expire meanwhile."""
+    if run.type != "RUNNING" or engine_place(str(run.labels.get(ENGINE_LABEL, ""))) in {"dead", "elsewhere"}:
+        return {}
+    execution = EvaluationConfig.model_validate(run.parameters["config"]).execution
+    names = login_variables(execution) if isinstance(execution, LeptonExecution) else ()
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def variables(run: FlowRun) -> dict[str, str]:

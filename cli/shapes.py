@@ -62,23 +62,27 @@ def execution_of(config: str | None) -> LeptonExecution:
 
 
 def offered(execution: LeptonExecution, wanted: str | None) -> list[Offer]:
-    """Every shape of every node group. Raises ConfigError for a group that is not there, CommandError without an answer."""
+    """Every shape of every node group, or of a workspace without any.
+
+    Raises ConfigError for a group that is not there, CommandError without an answer.
+    """
     from proctor.blocks.errors import BackendError  # noqa: PLC0415
     from proctor.blocks.lepton.preparation import nearest  # noqa: PLC0415
     from proctor.blocks.lepton.workspace import Workspace  # noqa: PLC0415
 
     workspace = Workspace(execution)
     try:
-        groups = workspace.groups()
+        listed = workspace.node_groups()
+        groups = {**dict(listed), **{key: key for _, key in listed}}
         if wanted and wanted not in groups:
             raise ConfigError(f"--node-group: no {wanted!r} in this workspace; {nearest(wanted, groups, 'it has')}")
-        names = {wanted: groups[wanted]} if wanted else {name: key for name, key in groups.items() if name != key}
-        return [offer for name, key in sorted(names.items()) for offer in of_group(workspace, name, key)]
+        found: list[tuple[str, str | None]] = [(wanted, groups[wanted])] if wanted else [*sorted(listed)]
+        return [offer for name, key in found or [("-", None)] for offer in of_group(workspace, name, key)]
     except BackendError as error:
         raise CommandError(str(error)) from None
 
 
-def of_group(workspace: Any, name: str, key: str) -> list[Offer]:
+def of_group(workspace: Any, name: str, key: str | None) -> list[Offer]:
     """The shapes of one node group, each once, with what they may be used for."""
     purposes = {"benchmarks": "job", "servers": "deployment"}
     found = {word: workspace.shapes(key, purpose) for word, purpose in purposes.items()}

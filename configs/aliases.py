@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proctor.configs.errors import ConfigError
+from proctor.configs.lepton_cache import mount_cache
 from proctor.configs.source import KeyPath, dotted
 
 
@@ -29,6 +30,11 @@ def lepton_variable(value: Any) -> Any:
     if isinstance(value, dict) and isinstance(value.get("value_from"), dict):
         return f"runtime:{value['value_from'].get('secret_name_ref')}"
     return f"lit:{value}" if isinstance(value, str | int | float) else value
+
+
+def at_least_one(value: Any) -> Any:
+    """A number of copies; with none there would be nothing to measure."""
+    return max(1, value) if isinstance(value, int) else value
 
 
 def as_nested(value: Any) -> Any:
@@ -64,6 +70,9 @@ class Alias:
 
 
 ENDPOINT = "execution.lepton_platform.deployment"
+DEFAULTS = f"{ENDPOINT}.platform_defaults"
+SCALER = "deployment.lepton_config.auto_scaler"
+OURS = "execution.endpoint.auto_scaler"
 ALIASES = (
     # the seeds
     Alias("config", "evaluation.nemo_evaluator_config.config"),
@@ -86,17 +95,23 @@ ALIASES = (
     Alias("execution.evaluation_tasks.resource_shape", "execution.resource_shape"),
     Alias("execution.evaluation_tasks.timeout", "execution.benchmark_timeout"),
     Alias("execution.lepton_platform.tasks.node_group", "execution.node_group"),
-    Alias("execution.lepton_platform.tasks.env_vars", "execution.env_vars", as_env),
+    Alias("execution.lepton_platform.tasks.env_vars", "evaluation.env_vars", as_env),
     Alias("execution.lepton_platform.tasks.mounts", "execution.mounts"),
     Alias("execution.lepton_platform.tasks.image_pull_secrets", "execution.image_pull_secrets"),
     Alias(f"{ENDPOINT}.node_group", "execution.endpoint_node_group"),
     Alias(f"{ENDPOINT}.endpoint_readiness_timeout", "execution.endpoint_readiness_timeout"),
-    Alias(f"{ENDPOINT}.platform_defaults.image_pull_secrets", "execution.image_pull_secrets"),
-    Alias(f"{ENDPOINT}.platform_defaults.queue_config.priority_class", "execution.priority"),
+    Alias(f"{DEFAULTS}.image_pull_secrets", "execution.endpoint.image_pull_secrets"),
+    Alias(f"{DEFAULTS}.queue_config.priority_class", "execution.endpoint.priority"),
+    Alias(f"{DEFAULTS}.queue_config.can_be_preempted", "execution.endpoint.can_be_preempted"),
+    Alias(f"{DEFAULTS}.user_security_context", "execution.endpoint.user_security_context"),
+    Alias(f"{DEFAULTS}.health.liveness.initial_delay_seconds", "execution.endpoint.liveness_delay"),
     Alias("deployment.lepton_config.resource_shape", "execution.endpoint_resource_shape"),
     Alias("deployment.lepton_config.max_replicas", "execution.num_replicas"),
+    Alias("deployment.lepton_config.min_replicas", "execution.endpoint.min_replicas", at_least_one),
+    Alias(f"{SCALER}.target_gpu_utilization_percentage", f"{OURS}.target_gpu_utilization_percentage"),
+    Alias(f"{SCALER}.target_throughput", f"{OURS}.target_throughput"),
+    Alias("deployment.lepton_config.health.liveness.initial_delay_seconds", "execution.endpoint.liveness_delay"),
     Alias("deployment.lepton_config.envs", "deployment.env_vars", as_env),
-    Alias("deployment.lepton_config.mounts.cache_path", "deployment.cache_path"),
 )
 
 NOT_NEEDED = {
@@ -105,8 +120,13 @@ NOT_NEEDED = {
     "execution.cpu_partition": "scores are exported where Proctor runs, not by a job",
     "execution.env_var_names": "env_vars name the variables",
     "execution.evaluation_tasks": "results come home without it",
-    "execution.lepton_platform": "Proctor sets it itself",
-    "deployment.lepton_config": "Proctor sets it itself",
+    f"{DEFAULTS}.log": "the logs of jobs and endpoints are always collected",
+    f"{DEFAULTS}.enable_rdma": "Lepton's API has no such field",
+    "execution.lepton_platform": "Proctor does not offer what is left of it",
+    f"{SCALER}": "an endpoint stays up until its evaluation has ended",
+    "deployment.lepton_config.api_tokens": "every endpoint gets a token of its own",
+    "deployment.lepton_config.endpoint_name": "an endpoint is named after its evaluation",
+    "deployment.lepton_config": "Proctor does not offer what is left of it",
     "deployment.multiple_instances": "execution.num_instances says how many servers run",
     "execution.deployment": "a server runs on all nodes of its job",
     "execution.mounts.auxiliary": "there are no auxiliary servers",
@@ -139,6 +159,7 @@ def apply_aliases(tree: dict[str, Any]) -> Renamed:
         if list(places(tree, tuple(path.split(".")))):
             raise ConfigError(f"{path}: {reason}")
     kind = execution_type(tree)
+    mount_cache(tree)
     for alias in ALIASES:
         for place in list(places(tree, tuple(alias.old.split(".")))):
             if alias.execution in (None, kind) and not (

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag
 
 from proctor.configs.fields import DockerHost, EnvMap, Gpus, Network, Seconds, Section, Size, User
-from proctor.configs.lepton_fields import LeptonMount
+from proctor.configs.lepton_fields import LeptonEndpoint, LeptonMount
 
 
 class BaseExecution(Section):
@@ -223,6 +223,7 @@ class LeptonExecution(BaseExecution):
     reservation: str | None = Field(None, description="Id of a reservation of the node group.")
     endpoint_resource_shape: str | None = Field(None, description="Shape of the model server; default: resource_shape.")
     endpoint_node_group: str | None = Field(None, description="Node group of the model server; default: node_group.")
+    endpoint: LeptonEndpoint = Field(default_factory=LeptonEndpoint)
     queue_timeout: Seconds = Field(
         86400.0, description="A job that waits for capacity for so long is given up: Lepton itself has no such limit."
     )

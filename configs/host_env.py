@@ -54,6 +54,13 @@ def hand_over(evaluation: str, values: Mapping[str, str]) -> None:
         json.dump(dict(values), file)
 
 
+def hand_over_also(evaluation: str, values: Mapping[str, str]) -> None:
+    """Write these values in place of older ones, beside those that were handed over before."""
+    path = env_file(evaluation)
+    before = json.loads(path.read_text()) if path.exists() else {}
+    hand_over(evaluation, {**before, **values})
+
+
 def forget(evaluation: str) -> None:
     """Delete the values of an evaluation that has ended."""
     env_file(evaluation).unlink(missing_ok=True)

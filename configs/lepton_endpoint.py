@@ -18,6 +18,11 @@ def planned_model(name: str) -> str:
     return f"{SCHEME}{name}#model"
 
 
+def model_in_words(model: str) -> str:
+    """A model's name for people; one that only its endpoint knows is called like the endpoint."""
+    return model.removeprefix(SCHEME).removesuffix("#model")
+
+
 def endpoint_in(url: str) -> str:
     """The name of the endpoint that a planned URL means; empty for an ordinary URL."""
     return url.removeprefix(SCHEME).partition("/")[0] if url.startswith(SCHEME) else ""

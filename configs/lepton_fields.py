@@ -21,3 +21,43 @@ class LeptonMount(Section):
     path: str = Field("/", description="The folder of that volume.")
     mount_path: str = Field(pattern="^/", description="Where containers see it.")
     mount_options: MountOptions | None = None
+
+
+class TargetThroughput(Section):
+    """How many requests a copy is to answer."""
+
+    qpm: float | None = Field(None, ge=0, description="Requests in a minute.")
+    paths: list[str] | None = None
+    methods: list[str] | None = None
+
+
+class LeptonScaler(Section):
+    """When there are more copies than `min_replicas`; an endpoint is never scaled down to none while it is needed."""
+
+    target_gpu_utilization_percentage: int | None = Field(None, ge=0, le=100)
+    target_throughput: TargetThroughput | None = None
+
+
+class SecurityContext(Section):
+    """As whom a container runs."""
+
+    no_specific_user: bool | None = None
+    privileged: bool | None = None
+
+
+class LeptonEndpoint(Section):
+    """What is special about the model server; what is not set is as for the benchmarks' jobs."""
+
+    image_pull_secrets: list[str] | None = None
+    shared_memory_size: int | None = Field(None, ge=0, description="MiB of /dev/shm.")
+    priority: str | None = None
+    can_be_preempted: bool | None = None
+    reservation: str | None = Field(
+        None, description="Default: that of the jobs, where jobs and server have one node group."
+    )
+    min_replicas: int | None = Field(None, ge=1, description="Fewest copies; default: num_replicas, the most.")
+    auto_scaler: LeptonScaler | None = None
+    liveness_delay: int | None = Field(
+        None, ge=0, description="Seconds after its start from which Lepton restarts a server that does not answer."
+    )
+    user_security_context: SecurityContext | None = None

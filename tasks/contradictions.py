@@ -7,6 +7,9 @@ from proctor.configs.execution_schema import LeptonExecution, SlurmExecution
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.endpoint import served_model
 
+FOR_SERVERS = {"num_replicas", "endpoint_resource_shape", "endpoint_node_group", "endpoint"}
+"""Keys of a Lepton section that are about the model server alone."""
+
 
 def contradictions(config: EvaluationConfig) -> Iterator[str]:
     """One sentence for every value that is not used because another one is."""
@@ -21,6 +24,9 @@ def contradictions(config: EvaluationConfig) -> Iterator[str]:
             "with execution.results.via: mount"
         )
     if isinstance(deployment, NoDeployment):
+        if isinstance(execution, LeptonExecution):
+            for key in sorted(FOR_SERVERS & execution.model_fields_set):
+                yield f"execution.{key} is not used: it is about a model server, and nothing is deployed"
         return
     if endpoint.url:
         yield f"target.api_endpoint.url {endpoint.url} is not used: benchmarks ask the deployed {deployment.type} server"

@@ -13,7 +13,7 @@ from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import SlurmExecution
 from proctor.configs.fields import seconds_of
 from proctor.configs.harness_config import check_harness_configs
-from proctor.configs.lepton_endpoint import ENDPOINT_TOKEN
+from proctor.configs.lepton_endpoint import ENDPOINT_TOKEN, model_in_words
 from proctor.configs.records import evaluation_tag
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.endpoint import Endpoint, endpoint, served_model
@@ -79,7 +79,7 @@ def plan(config: EvaluationConfig, evaluation: str, due: datetime) -> Plan:
         evaluation=evaluation,
         output_dir=output_dir,
         folder=local_folder(config, evaluation, due),
-        model=served_model(config),
+        model=model_in_words(served_model(config)),
         config_hash=digest,
         benchmarks=benchmarks,
         steps=names,

@@ -4,21 +4,17 @@ Only `leptonai.api.v2` of the 0.47 line is used, and only when a workspace is re
 exceptions hold the token and cannot be pickled, so none leaves this module.
 """
 
-import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from proctor.blocks.errors import RejectedError, TransientError
-from proctor.blocks.job import EnvVar
-from proctor.blocks.secrets import value_of
+from proctor.blocks.lepton.login import Login, login
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import LeptonExecution
-from proctor.configs.host_env import first_value, host_value
-from proctor.configs.lepton_login import TOKENS, WORKSPACE_ID, WORKSPACE_URL
 
 if TYPE_CHECKING:
     from leptonai.api.v2 import APIClient
@@ -28,6 +24,10 @@ T = TypeVar("T")
 TIMEOUT = 30.0
 """Seconds for one request; the SDK's own limit is 120, and none for logs."""
 TRIES = 4
+LONGEST_SLEEP = 5.0
+"""Seconds of a `Retry-After` that are slept through; a longer one ends the request."""
+LONGEST_HOLD = 600.0
+"""Seconds of a `Retry-After` that are believed."""
 EXPIRED = "they last a day by default: put a fresh one where execution.token points, then `proctor resume`"
 
 
@@ -47,40 +47,22 @@ class RefusalError(RejectedError):
         return self.message
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
-    """How a section logs in; what is None the SDK finds in its own variables or login record."""
+class ThrottledError(TransientError):
+    """Lepton asks not to be asked again for so many seconds."""
 
-    workspace: str | None
-    url: str | None
-    token: str | None = field(default=None, repr=False)
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message, seconds)
+        self.message = message
+        self.seconds = seconds
 
-
-def login(execution: LeptonExecution) -> Login:
-    """The workspace, URL and token of a section. Raises ConfigError for a token that is named and not there."""
-    workspace = execution.workspace or host_value(WORKSPACE_ID, os.environ)
-    url = execution.workspace_url or host_value(WORKSPACE_URL, os.environ)
-    token = own_token(execution)
-    if token and ":" in token:
-        named, _, token = token.partition(":")
-        workspace = workspace or named
-    return Login(workspace, url.rstrip("/") if url else None, token)
-
-
-def own_token(execution: LeptonExecution) -> str | None:
-    """The token where the section or the usual variables name one."""
-    if execution.token:
-        source, _, name = execution.token.partition(":")
-        variable = EnvVar("token", "secret" if source == "secret" else "host", name)
-        try:
-            return value_of(variable, "execution.token")
-        except ConfigError:
-            raise ConfigError(f"execution.token: {execution.token} is not set where Proctor runs") from None
-    return first_value(TOKENS, os.environ)
+    def __str__(self) -> str:
+        return self.message
 
 
 LOCK = threading.Lock()
 MADE: dict[Login, "APIClient"] = {}
+HELD: dict[Login, float] = {}
+"""Until when (monotonic) a service that asked for patience is not asked."""
 
 
 def client(execution: LeptonExecution) -> "APIClient":
@@ -100,8 +82,10 @@ def new_client(wanted: Login) -> "APIClient":
         raise ConfigError(
             "execution: lepton needs the Lepton SDK; install it with `pip install 'proctor[lepton]'`"
         ) from None
+    except TypeError:  # what its import raises for an empty record
+        raise ConfigError("the login record of `lep login` is damaged; log in again, or remove it") from None
     try:
-        made = APIClient(workspace_id=wanted.workspace, auth_token=wanted.token, url=wanted.url)
+        made = APIClient(wanted.workspace, wanted.token, wanted.url, wanted.origin)
     except (RuntimeError, ValueError, TypeError):
         raise ConfigError(
             "execution: lepton found no login: set LEPTON_WORKSPACE_ID and LEPTON_API_TOKEN where Proctor runs, "
@@ -114,11 +98,29 @@ def new_client(wanted: Login) -> "APIClient":
 
 
 def try_again(made: "APIClient") -> None:
-    """Further tries, with `Retry-After` and jitter, for requests that may be repeated: a POST never is."""
+    """Further tries, with `Retry-After` and jitter, for requests that may be repeated: a POST never is.
+
+    A long `Retry-After` is not slept through, since others may wait for what we hold: it is kept by not asking.
+    """
     from requests.adapters import HTTPAdapter  # noqa: PLC0415
+    from urllib3.exceptions import MaxRetryError, ResponseError  # noqa: PLC0415
     from urllib3.util import Retry  # noqa: PLC0415
 
-    retry = Retry(
+    class Soon(Retry):
+        def increment(
+            self,
+            method: str | None = None,
+            url: str | None = None,
+            response: Any = None,
+            error: Exception | None = None,
+            _pool: Any = None,
+            _stacktrace: Any = None,
+        ) -> "Soon":
+            if response is not None and (self.get_retry_after(response) or 0) > LONGEST_SLEEP:
+                raise MaxRetryError(_pool, url or "", ResponseError("it wants to be left alone"))
+            return super().increment(method, url, response, error, _pool, _stacktrace)
+
+    retry = Soon(
         total=TRIES,
         connect=TRIES,
         read=1,
@@ -152,19 +154,25 @@ def asking(what: str) -> Iterator[None]:
     import requests  # noqa: PLC0415 (comes with the SDK)
     from leptonai.api.v2 import ClientError, ServerError, WorkspaceUnauthorizedError  # noqa: PLC0415
     from leptonai.api.v2.log import LogAPIError  # noqa: PLC0415
+    from leptonai.api.v2.utils import WorkspaceForbiddenError, WorkspaceNotFoundError  # noqa: PLC0415
 
     problem: Exception
     try:
         yield
         return
     except ClientError as error:
-        problem = refusal(what, error.response.status_code, said(error.response))
+        problem = patience(error.response, refusal(what, error.response.status_code, said(error.response)))
     except ServerError as error:
-        problem = TransientError(f"{what}: Lepton has a problem of its own (HTTP {error.response.status_code})")
+        words = f"{what}: Lepton has a problem of its own (HTTP {error.response.status_code})"
+        problem = patience(error.response, TransientError(words))
     except LogAPIError as error:
         problem = refusal(what, error.status_code or 500, "the log is not to be had")
     except WorkspaceUnauthorizedError:
         problem = refusal(what, 401, "")
+    except WorkspaceForbiddenError:
+        problem = refusal(what, 403, "")
+    except WorkspaceNotFoundError:
+        problem = RefusalError(f"{what}: there is no such workspace at this URL (404); check execution.workspace", 404)
     except requests.RequestException as error:
         problem = TransientError(f"{what}: Lepton does not answer ({type(error).__name__})")
     except (RuntimeError, ValueError) as error:
@@ -185,6 +193,14 @@ def refusal(what: str, status: int, words: str) -> Exception:
     return RefusalError(f"{what}: Lepton refused (HTTP {status}){words}", status)
 
 
+def patience(response: Any, problem: Exception) -> Exception:
+    """The same error; where the service says for how long it wants to be left alone, one that says so."""
+    seconds = response.headers.get("Retry-After", "")
+    if isinstance(problem, RejectedError) or not seconds.isdigit() or float(seconds) <= LONGEST_SLEEP:
+        return problem
+    return ThrottledError(f"{problem}; it wants to be left alone for {seconds} s", min(float(seconds), LONGEST_HOLD))
+
+
 def said(response: object) -> str:
     """The service's own sentence, and nothing else of its answer."""
     try:
@@ -197,10 +213,17 @@ def said(response: object) -> str:
 
 def patiently(execution: LeptonExecution, ask: Callable[["APIClient"], T], what: str) -> T:
     """The answer of one question to this section's workspace; a refused token is read again for the next one."""
+    wanted = login(execution)
+    left = HELD.get(wanted, 0.0) - time.monotonic()
+    if left > 0:
+        raise TransientError(f"{what}: Lepton asked to be left alone for another {left:.0f} s")
     try:
         found = client(execution)
         with asking(what):
             return ask(found)
     except UnauthorizedError:
         forget(execution)
+        raise
+    except ThrottledError as error:
+        HELD[wanted] = time.monotonic() + error.seconds
         raise

@@ -1,4 +1,7 @@
-"""What was asked of Lepton for a job, in a file of the evaluation's folder: names, ids and times, and no value.
+"""What was asked of Lepton for a job, in a file of the evaluation's folder: names, ids and times.
+
+Of values it holds one, the token of the job's own endpoint, which is worth nothing once that is gone: nobody can ask
+Lepton for it, and whoever goes on with the evaluation needs it. The file is its owner's alone.
 
 Every change happens under a lock of the operating system, so that two processes that look at a job at the same time
 create nothing twice; what was asked stands there before the request is sent.
@@ -50,6 +53,8 @@ class Ledger:
     """Whether its secrets and the route to its endpoint are there."""
     groups: dict[str, str] = field(default_factory=dict)
     """Ids of the node groups that the section names."""
+    token: str = field(default="", repr=False)
+    """Opens the job's own endpoint."""
     base: str = ""
     """URL of the endpoint that the benchmarks ask, once it is known."""
     model: str = ""

@@ -39,7 +39,7 @@ def follow(
             wait(workspace)
             continue
         shown = [text for _, text in rows if HIDDEN not in text]
-        yield from shown[-tail:] if first else shown
+        yield from (shown[-tail:] if tail else []) if first else shown
         seen.update(rows)
         if rows:
             first, since = False, rows[-1][0] / NANO - OVERLAP

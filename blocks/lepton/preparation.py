@@ -6,14 +6,16 @@ from collections.abc import Collection
 from proctor.blocks.errors import RejectedError
 from proctor.blocks.job import Container, JobSpec
 from proctor.blocks.lepton.homecoming import check, upload_address
-from proctor.blocks.lepton.ledger import Ledger
+from proctor.blocks.lepton.ledger import Ledger, keep
+from proctor.blocks.lepton.named import connect, others
 from proctor.blocks.lepton.render import needs_token, secret_name, secret_of, travelling, upload_secret
-from proctor.blocks.lepton.servers import named, own_token
+from proctor.blocks.lepton.servers import new_token
 from proctor.blocks.lepton.validity import check_documents
-from proctor.blocks.lepton.workspace import Workspace
+from proctor.blocks.lepton.workspace import Shape, Workspace
 from proctor.blocks.secrets import resolve_env
-from proctor.configs.errors import ConfigError
-from proctor.configs.lepton_endpoint import ENDPOINT_TOKEN, SERVER_NAME, endpoint_in
+from proctor.configs.lepton_endpoint import ENDPOINT_TOKEN, SERVER_NAME
+
+NEED_ACCELERATORS = ("vllm", "sglang", "nim")
 
 
 def prepare(workspace: Workspace, page: Ledger) -> None:
@@ -32,6 +34,11 @@ def prepare(workspace: Workspace, page: Ledger) -> None:
         values[secret_name(job, ENDPOINT_TOKEN)] = token
     known = workspace.secrets()
     check_references(job, known)
+    if job.server and not page.token:
+        page.token = values[secret_name(job, ENDPOINT_TOKEN)] = new_token()
+        keep(page)
+        workspace.delete_secrets([name for name in known if name == secret_name(job, ENDPOINT_TOKEN)])
+        known = known - {secret_name(job, ENDPOINT_TOKEN)}
     workspace.create_secrets({name: value for name, value in values.items() if name not in known})
     page.prepared = True
 
@@ -81,24 +88,32 @@ def group_ids(workspace: Workspace) -> dict[str, str]:
 def check_shapes(workspace: Workspace, page: Ledger) -> None:
     """Raise RejectedError, with the shapes there are, for one that the workspace does not have."""
     execution, server = workspace.execution, page.job.server
-    check_shape(
-        workspace,
-        "execution.resource_shape",
-        execution.resource_shape,
-        page.groups.get(execution.node_group or ""),
-        "job",
-    )
+    jobs = workspace.shapes(page.groups.get(execution.node_group or ""), "job")
+    check_shape("execution.resource_shape", execution.resource_shape, jobs)
     if server:
         group = execution.endpoint_node_group or execution.node_group or ""
+        offered = workspace.shapes(page.groups.get(group), "deployment")
         shape = execution.endpoint_resource_shape or execution.resource_shape
-        check_shape(workspace, "execution.endpoint_resource_shape", shape, page.groups.get(group), "deployment")
+        check_shape("execution.endpoint_resource_shape", shape, offered)
+        if server.kind in NEED_ACCELERATORS and not execution.endpoint_resource_shape:
+            check_accelerators(server.kind, shape, offered)
 
 
-def check_shape(workspace: Workspace, key: str, shape: str, group: str | None, purpose: str) -> None:
+def check_shape(key: str, shape: str, offered: Collection[Shape]) -> None:
     """One shape. A workspace that lists none is not asked to have it."""
-    known = [each.name for each in workspace.shapes(group, purpose)]
+    known = [each.name for each in offered]
     if known and shape not in known:
         raise RejectedError(f"{key}: {shape!r} is no shape of this workspace; {nearest(shape, known, 'choose from')}")
+
+
+def check_accelerators(kind: str, shape: str, offered: Collection[Shape]) -> None:
+    """Raise RejectedError for a server that needs accelerators and got, unasked, the jobs' shape that has none."""
+    better = [each.name for each in offered if each.accelerators]
+    if better and shape not in better:
+        raise RejectedError(
+            f"execution.endpoint_resource_shape is missing: {kind} would run on {shape}, which has no accelerators; "
+            f"choose from {', '.join(sorted(better))}"
+        )
 
 
 def nearest(wrong: str, known: Collection[str], otherwise: str) -> str:
@@ -109,18 +124,11 @@ def nearest(wrong: str, known: Collection[str], otherwise: str) -> str:
 
 def route(workspace: Workspace, page: Ledger) -> str:
     """The token of the endpoint that the benchmarks ask, with its address in the page where it is up already."""
-    names = {name for step in page.job.steps if (name := endpoint_in(step.endpoint_url)) and name != SERVER_NAME}
+    names = others(page.job, SERVER_NAME)
     if not names:
-        return own_token(workspace, page.job) if page.job.server else ""
+        return page.token
     if len(names) > 1:
         raise RejectedError(
             f"target.api_endpoint.deployment_name: {' and '.join(sorted(names))}; one job asks one endpoint"
         )
-    found, model = named(workspace, names.pop())
-    page.base, page.model = found.url, model
-    if any(needs_token(step) for step in page.job.steps) and not found.token:
-        raise ConfigError(
-            f"target.api_endpoint: the token of {found.name!r} is not to be had from Lepton; put it into a variable "
-            "and name that as api_key_name"
-        )
-    return found.token
+    return connect(workspace, page, names.pop())

@@ -4,7 +4,7 @@ import time
 
 from proctor.blocks.errors import BackendError
 from proctor.blocks.lepton.ledger import Ledger
-from proctor.blocks.lepton.servers import MODELS, asked, failed, own_token
+from proctor.blocks.lepton.servers import MODELS, asked, failed
 from proctor.blocks.lepton.states import Phase, endpoint_meaning
 from proctor.blocks.lepton.workspace import Workspace
 from proctor.configs.lepton_endpoint import SERVER_NAME, endpoint_in
@@ -26,7 +26,7 @@ def feel(workspace: Workspace, page: Ledger) -> None:
     server = page.job.server
     if server is None and stopped(workspace, page):
         return
-    path, token = (server.health_path, own_token(workspace, page.job)) if server else (MODELS, "")
+    path, token = (server.health_path, page.token) if server else (MODELS, "")
     answer = asked(page.base + path, token)
     if answer.status not in NOBODY:
         page.silent = 0.0

@@ -17,6 +17,7 @@ from proctor.blocks.job_files import CONTAINER_JOB, CONTAINER_RESULTS, contained
 from proctor.blocks.lepton.volumes import volume_mounts
 from proctor.blocks.stages import step_marker
 from proctor.configs.execution_schema import LeptonExecution
+from proctor.configs.fields import Section
 from proctor.configs.lepton_endpoint import ENDPOINT_TOKEN, SERVER_NAME, endpoint_in, planned_base, planned_model
 
 KEPT_SECONDS = 259200
@@ -75,28 +76,30 @@ def job_name(job: JobSpec | JobHandle, index: int) -> str:
 
 def endpoint(job: JobSpec, server: Server, execution: LeptonExecution) -> dict[str, Any]:
     """The model server. Its token is a secret of the workspace, which only this evaluation's benchmarks are given."""
-    text = f"{server.pre_cmd}\n{server.command}" if server.pre_cmd and server.command else server.command
     group = execution.endpoint_node_group or execution.node_group
+    command, own = start_command(server), execution.endpoint
     return {
         "metadata": {"name": endpoint_name(job), "visibility": "private"},
         "spec": {
             "container": {
                 "image": server.container.image,
                 "ports": [{"container_port": server.port}],
-                "command": ["/bin/sh", "-c", text] if text else None,
+                "command": ["/bin/sh", "-c", command] if command else None,
             },
             "resource_requirement": {
                 "resource_shape": execution.endpoint_resource_shape or execution.resource_shape,
-                "shared_memory_size": execution.shared_memory_size,
+                "shared_memory_size": first(own.shared_memory_size, execution.shared_memory_size),
                 "affinity": affinity(group),
-                "min_replicas": execution.num_replicas,
-                "max_replicas": execution.num_replicas,
+                "min_replicas": first(own.min_replicas, execution.num_replicas),
+                "max_replicas": max(own.min_replicas or 1, execution.num_replicas),
             },
-            "auto_scaler": {"scale_down": {"no_traffic_timeout": IDLE_SECONDS}},
+            "auto_scaler": {"scale_down": {"no_traffic_timeout": IDLE_SECONDS}, **given(own.auto_scaler)},
+            "health": {"liveness": {"initial_delay_seconds": own.liveness_delay}} if own.liveness_delay else None,
+            "user_security_context": given(own.user_security_context) or None,
             "api_tokens": [{"value_from": {"token_name_ref": secret_name(job, ENDPOINT_TOKEN)}}],
             "envs": [*marker(job), *variables(job, server.container)],
             "mounts": volume_mounts(server.container, execution),
-            **shared(execution),
+            **shared(for_endpoint(execution), own.can_be_preempted),
         },
     }
 
@@ -237,12 +240,41 @@ def marker(job: JobSpec) -> list[dict[str, Any]]:
     return [{"name": name, "value": value} for name, value in values.items()]
 
 
-def shared(execution: LeptonExecution) -> dict[str, Any]:
+def start_command(server: Server) -> str | None:
+    """What an endpoint runs; None leaves it to the image."""
+    return "\n".join(each for each in (server.pre_cmd, server.command) if each) if server.command else None
+
+
+def for_endpoint(execution: LeptonExecution) -> LeptonExecution:
+    """The section as it counts for the model server."""
+    own = execution.endpoint
+    together = execution.endpoint_node_group in {None, execution.node_group}
+    return execution.model_copy(
+        update={
+            "image_pull_secrets": first(own.image_pull_secrets, execution.image_pull_secrets),
+            "priority": own.priority or execution.priority,
+            "reservation": own.reservation or (execution.reservation if together else None),
+        }
+    )
+
+
+def first(*values: Any) -> Any:
+    """The first value that is set."""
+    return next((each for each in values if each is not None), None)
+
+
+def given(section: Section | None) -> dict[str, Any]:
+    """The keys of a part that are set."""
+    return section.model_dump(exclude_none=True) if section else {}
+
+
+def shared(execution: LeptonExecution, can_be_preempted: bool | None = None) -> dict[str, Any]:
     """What endpoints and jobs have in common."""
+    queue = {"priority_class": execution.priority, "can_be_preempted": can_be_preempted}
     return {
         "image_pull_secrets": list(execution.image_pull_secrets),
         "log": {"enable_collection": True},
-        "queue_config": {"priority_class": execution.priority} if execution.priority else None,
+        "queue_config": queue if any(each is not None for each in queue.values()) else None,
         "reservation_config": {"reservation_id": execution.reservation} if execution.reservation else None,
     }
 

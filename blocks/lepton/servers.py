@@ -1,14 +1,13 @@
-"""The model servers behind endpoints: ours, from creation to the first answer, and those a config names."""
+"""The model servers behind endpoints of ours, from creation to the first answer."""
 
-import hashlib
-import hmac
 import json
+import secrets
 import time
 from dataclasses import dataclass
 
 from proctor.blocks.errors import RejectedError, TransientError
-from proctor.blocks.job import JobSpec, Server
-from proctor.blocks.lepton.connection import RefusalError, client
+from proctor.blocks.job import Server
+from proctor.blocks.lepton.connection import RefusalError
 from proctor.blocks.lepton.ledger import Ledger, keep
 from proctor.blocks.lepton.render import endpoint, endpoint_name
 from proctor.blocks.lepton.states import FATAL_EVENTS, Phase, endpoint_meaning
@@ -17,6 +16,8 @@ from proctor.configs.execution_schema import LeptonExecution
 
 ASK_SECONDS = 15.0
 """How long an endpoint may take to say which models it has."""
+EVENTS = 6
+"""How many of its events are told about an endpoint that never answered."""
 TAIL = 30
 """Lines of a dead server's log that are kept."""
 REMOVAL = 60.0
@@ -24,10 +25,9 @@ REMOVAL = 60.0
 MODELS = "/v1/models"
 
 
-def own_token(workspace: Workspace, job: JobSpec) -> str:
-    """The token of the job's own endpoint: made from the workspace's, so that it need not be kept anywhere."""
-    key = str(client(workspace.execution).auth_token or "").encode()
-    return "prc-" + hmac.new(key, f"endpoint {job.name}".encode(), hashlib.sha256).hexdigest()
+def new_token() -> str:
+    """A token for a job's own endpoint: it lives as long as that does, whatever becomes of the workspace's."""
+    return f"prc-{secrets.token_hex(32)}"
 
 
 def ensure(workspace: Workspace, page: Ledger, server: Server) -> None:
@@ -120,7 +120,7 @@ def attend(workspace: Workspace, page: Ledger, server: Server) -> str:
         return gone(workspace, page)
     means = endpoint_meaning(found.state)
     if means.phase in {Phase.FAILED, Phase.STOPPED}:
-        return failed(workspace, page, f"its endpoint {means.words}")
+        return failed(workspace, page, f"its endpoint {means.words}{what_happened(workspace, found.name)}")
     if page.models:
         return ""
     why = means.words
@@ -132,8 +132,16 @@ def attend(workspace: Workspace, page: Ledger, server: Server) -> str:
     if fatal:
         return failed(workspace, page, f"{FATAL_EVENTS[fatal[0]]} ({fatal[0]})")
     if time.time() > page.endpoint.at + server.ready_timeout:
-        return failed(workspace, page, f"server did not answer within {server.ready_timeout:g} s: {why}")
+        late = f"server did not answer within {server.ready_timeout:g} s: {why}"
+        return failed(workspace, page, f"{late}{what_happened(workspace, found.name)}")
     return f"server {why}"
+
+
+def what_happened(workspace: Workspace, name: str) -> str:
+    """The latest events of an endpoint and the end of its last container, as the end of a sentence; empty for neither."""
+    reasons = list(dict.fromkeys(workspace.endpoint_reasons(name)))[-EVENTS:]
+    words = [f"its events: {', '.join(reasons)}"] if reasons else []
+    return "".join(f"; {each}" for each in [*words, *workspace.terminations(name)[-1:]])
 
 
 def gone(workspace: Workspace, page: Ledger) -> str:
@@ -145,7 +153,7 @@ def gone(workspace: Workspace, page: Ledger) -> str:
 
 def first_answer(workspace: Workspace, page: Ledger, server: Server, found: SeenEndpoint) -> str:
     """Whether the endpoint is healthy and has the model. The ingress may lag behind the state; a refused token does not."""
-    token = own_token(workspace, page.job)
+    token = page.token
     health = asked(found.url + server.health_path, token)
     if health.status != 200:
         return refused_token(workspace, page, health) or f"{server.health_path} answers {health.why}"
@@ -179,23 +187,3 @@ def failed(workspace: Workspace, page: Ledger, why: str) -> str:
         lines = ["(its log is not to be had)"]
     page.log_tail = "\n".join(lines)
     return why
-
-
-def named(workspace: Workspace, name: str) -> tuple[SeenEndpoint, str]:
-    """An endpoint that a config names, which must be up, and the first model that it lists.
-
-    Raises RejectedError for one that is not there or stopped, TransientError while it starts.
-    """
-    found = workspace.endpoint(name)
-    if found is None:
-        near = ", ".join(sorted(each.name for each in workspace.endpoints())) or "none"
-        raise RejectedError(
-            f"target.api_endpoint.deployment_name: the workspace has no endpoint {name!r}; it has {near}"
-        )
-    means = endpoint_meaning(found.state)
-    if means.phase in {Phase.FAILED, Phase.STOPPED}:
-        raise RejectedError(f"target.api_endpoint.deployment_name: the endpoint {name!r} {means.words}; start it first")
-    if means.phase is not Phase.RUNNING or not found.url:
-        raise TransientError(f"the endpoint {name!r} {means.words}")
-    models = asked(found.url + MODELS, found.token).names()
-    return found, models[0] if models else ""

@@ -7,6 +7,8 @@ from proctor.blocks.job import Container, Mount
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import LeptonExecution
 
+CACHE_NAME = "{{MODEL_CACHE_NAME}}"
+"""Stands in NeMo Evaluator's paths for a name made of the image's."""
 ON_VOLUME = re.compile(r"(node-[^:/]+(?::[^:/]+)?):(/.*)")
 """A folder of a volume: `node-nfs:shared:/models`, `node-local:/cache`."""
 
@@ -17,12 +19,13 @@ def volume_mounts(container: Container, execution: LeptonExecution) -> list[dict
     Raises ConfigError for a folder that lies on no volume.
     """
     declared = [each.model_dump(exclude_none=True) for each in execution.mounts]
-    return [*declared, *(volume_mount(each, execution) for each in container.mounts)]
+    return [*declared, *(volume_mount(each, container, execution) for each in container.mounts)]
 
 
-def volume_mount(mount: Mount, execution: LeptonExecution) -> dict[str, Any]:
+def volume_mount(mount: Mount, container: Container, execution: LeptonExecution) -> dict[str, Any]:
     """One folder of a container's own."""
     volume, path = placed(mount, execution)
+    path = path.replace(CACHE_NAME, (container.image or "").rpartition("/")[2].replace(".", "-").replace(":", "-"))
     options = {"mount_options": {"read_only": True}} if mount.read_only else {}
     return {"from": volume, "path": path, "mount_path": mount.target, **options}
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from proctor.blocks.errors import BackendError, RejectedError, TransientError
 from proctor.blocks.lepton.connection import RefusalError, forget, patiently
+from proctor.blocks.lepton.questions import job_page, removed, sure_of_family
 from proctor.blocks.lepton.render import without_none
 from proctor.blocks.lepton.states import Phase, job_meaning
 from proctor.configs.execution_schema import LeptonExecution
@@ -54,8 +55,8 @@ class SeenEndpoint:
     url: str
     """Empty until it has one."""
     ours: str = ""
-    token: str = field(default="", repr=False)
-    """Where it stands in clear in its document."""
+    token: str | None = field(default=None, repr=False)
+    """Where it stands in clear in its document; empty when the endpoint asks for none, None when nobody is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +83,9 @@ class Workspace:
         """The same with doubles."""
         found: list[SeenJob] = []
         for page in range(1, 1000):
-            listed = self.ask(
-                "the list of jobs",
-                lambda client, page=page: client.job.list_all(  # type: ignore[misc]
-                    job_query_mode="alive_and_archive", q=prefix, page=page, page_size=PAGE
-                ),
-            )
-            found += [seen_job(each) for each in listed]
+            query = {"job_query_mode": "alive_and_archive", "q": prefix, "page": page, "page_size": PAGE}
+            listed = self.ask("the list of jobs", partial(job_page, query))
+            found += [job for each in listed if (job := readable_job(each))]
             if len(listed) < PAGE:
                 break
         return [each for each in found if each.name.startswith(prefix)]
@@ -130,19 +127,24 @@ class Workspace:
         return [str(event.reason) for event in told if not warnings or event.type_ == "Warning"]
 
     def ask_endpoints(self, what: str, question: Callable[["APIClient"], T]) -> T:
-        """The same about endpoints, of which there are two families; the SDK takes the old one when it could not learn
-        which the workspace has, and then remembers that for the life of the process.
+        """The same about endpoints, once it is sure which of their two families the workspace has.
+
+        Raises TransientError while the workspace does not say.
         """
         from leptonai.api.v2 import reset_new_deployment_api_flag_cache  # noqa: PLC0415
 
+        def of_known_family(client: "APIClient") -> T:
+            sure_of_family(client)
+            return question(client)
+
         try:
-            return self.ask(what, question)
+            return self.ask(what, of_known_family)
         except RefusalError as error:
             if error.status != FORBIDDEN:
                 raise
             reset_new_deployment_api_flag_cache()
             forget(self.execution)
-            return self.ask(what, question)
+            return self.ask(what, of_known_family)
 
     def endpoint(self, name: str) -> SeenEndpoint | None:
         """One endpoint, None when there is none of that name."""
@@ -178,7 +180,18 @@ class Workspace:
             events = self.ask_endpoints(f"events of {name}", lambda client: client.deployment.get_events(name))
         except BackendError:
             return []
-        return [str(event.reason) for event in events]
+        return [str(event.reason) for event in sorted(events, key=lambda event: event.last_observed_time)]
+
+    def terminations(self, name: str) -> list[str]:
+        """How containers of an endpoint ended, in words, the last one last; only the old family of endpoints says so."""
+        try:
+            found = self.ask_endpoints(f"the ends of {name}", lambda client: client.deployment.get_termination(name))
+        except BackendError:
+            return []
+        ends = sorted((end for each in found.root.values() for end in each), key=lambda end: end.finished_at)
+        return [
+            f"its container ended with exit code {end.exit_code} ({end.reason}) {end.message}".strip() for end in ends
+        ]
 
     def secrets(self) -> set[str]:
         """The names of the workspace's secrets; their values are never told."""
@@ -215,12 +228,15 @@ class Workspace:
             except RefusalError as error:
                 missing_only(error)
 
+    def node_groups(self) -> list[tuple[str, str]]:
+        """Name and id of each node group."""
+        listed = self.ask("the list of node groups", lambda client: client.nodegroup.list_all())
+        return [(str(each.metadata.name or each.metadata.id_), str(each.metadata.id_)) for each in listed]
+
     def groups(self) -> dict[str, str]:
         """Ids of the node groups by name, and by themselves."""
-        listed = self.ask("the list of node groups", lambda client: client.nodegroup.list_all())
-        ids = [str(each.metadata.id_) for each in listed]
-        names = {str(each.metadata.name): str(each.metadata.id_) for each in listed if each.metadata.name}
-        return {**names, **{each: each for each in ids}}
+        listed = self.node_groups()
+        return {**dict(listed), **{each: each for _, each in listed}}
 
     def shapes(self, group: str | None, purpose: str) -> list["Shape"]:
         """The shapes that a node group (or the workspace) has for `job` or `deployment`."""
@@ -293,9 +309,14 @@ def rows_of(answer: Mapping[str, Any]) -> list[tuple[int, str, str]]:
     ]
 
 
-def removed(native_id: str, mode: str, client: "APIClient") -> None:
-    """Ask for the removal of a job."""
-    client.job.delete(native_id, job_query_mode=mode)
+def readable_job(document: Any) -> SeenJob | None:
+    """A job of a list; None for one that cannot be read."""
+    from leptonai.api.v2.types.job import LeptonJob  # noqa: PLC0415
+
+    try:
+        return seen_job(LeptonJob(**document))
+    except (ValueError, TypeError):
+        return None
 
 
 @contextmanager
@@ -334,13 +355,14 @@ def seen_endpoint(found: "LeptonDeployment") -> SeenEndpoint:
     status, spec = found.status, found.spec
     state = (status.phase or status.state) if status else ""
     envs = {str(each.name): str(each.value or "") for each in (spec.envs or [])} if spec else {}
-    tokens = [each.value for each in (spec.api_tokens or []) if each.value] if spec else []
+    tokens = list(spec.api_tokens or []) if spec else []
+    readable = [each.value for each in tokens if each.value and "*" not in each.value]
     return SeenEndpoint(
         name=str(found.metadata.name or found.metadata.id_ or ""),
         state=str(getattr(state, "value", state) or ""),
         url=str(status.endpoint.external_endpoint or "").rstrip("/") if status and status.endpoint else "",
         ours=envs.get("PROCTOR_JOB", ""),
-        token=tokens[0] if tokens and "*" not in tokens[0] else "",
+        token=readable[0] if readable else None if tokens else "",
     )
 
 

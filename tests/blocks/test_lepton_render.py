@@ -13,7 +13,7 @@ from proctor.blocks.job import Container, EnvVar, JobSpec, Mount, Server, Step
 from proctor.blocks.lepton.render import render, secret_of
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import LeptonExecution
-from proctor.configs.lepton_fields import LeptonMount
+from proctor.configs.lepton_fields import LeptonEndpoint, LeptonMount
 
 CONTAINER = Container(
     image="nvcr.io/nvidia/eval@sha256:ff",
@@ -67,6 +67,38 @@ def test_places_and_sizes_are_passed_on() -> None:
 def test_the_sdk_is_not_imported_before_it_is_needed() -> None:
     code = "import sys, proctor.blocks.lepton.block; sys.exit('leptonai' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_the_endpoint_has_for_itself() -> None:
+    own = {"priority": "high-9000", "shared_memory_size": 65536, "reservation": "theirs"}
+    execution = EXECUTION.model_copy(update={"endpoint": LeptonEndpoint.model_validate(own), "shared_memory_size": 1})
+    endpoint, job, _ = documents(execution)
+    assert endpoint["spec"]["queue_config"]["priority_class"] == "high-9000"
+    assert job["spec"]["queue_config"]["priority_class"] == "mid-4000"
+    assert endpoint["spec"]["resource_requirement"]["shared_memory_size"] == 65536
+    assert job["spec"]["shared_memory_size"] == 1
+    assert endpoint["spec"]["reservation_config"] == {"reservation_id": "theirs"}
+    assert "reservation_config" not in job["spec"]
+
+
+def test_a_reservation_of_one_node_group_is_not_asked_for_in_another() -> None:
+    execution = EXECUTION.model_copy(update={"reservation": "r", "endpoint_node_group": "gpus"})
+    endpoint, job, _ = documents(execution)
+    assert "reservation_config" not in endpoint["spec"]
+    assert job["spec"]["reservation_config"] == {"reservation_id": "r"}
+
+
+@pytest.mark.parametrize(
+    ("server", "command"),
+    [
+        (replace(SERVER, kind="nim", command=None), None),
+        (replace(SERVER, pre_cmd="export A=1"), "export A=1\nvllm serve m"),
+        (replace(SERVER, kind="sglang", command="python3 -m sglang"), "python3 -m sglang"),
+    ],
+)
+def test_every_server_starts_as_it_should(server: Server, command: str | None) -> None:
+    container = documents(EXECUTION, replace(JOB, server=server))[0]["spec"]["container"]
+    assert container.get("command") == (["/bin/sh", "-c", command] if command else None)
 
 
 def test_names_fit_what_lepton_accepts() -> None:

@@ -198,10 +198,10 @@ def test_nemo_evaluators_lepton_keys_are_ours(tmp_path: Path) -> None:
     assert execution.benchmark_timeout == 3600
     assert (execution.node_group, execution.endpoint_node_group) == ("cpus", "gpus")
     assert execution.endpoint_readiness_timeout == 1200
-    assert execution.env_vars == {"PLAIN": "lit:text", "TOKEN": "runtime:HF"}
+    assert config.config.evaluation.env_vars == {"PLAIN": "lit:text", "TOKEN": "runtime:HF"}
     (mount,) = execution.mounts
     assert (mount.volume, mount.path, mount.mount_path) == ("node-nfs:fs", "/a", "/workspace")
-    assert execution.priority == "mid-4000"
+    assert execution.endpoint.priority == "mid-4000"
     assert (execution.endpoint_resource_shape, execution.num_replicas) == ("gpu.h100", 2)
     assert any(note.startswith("user_config_path is not used") for note in config.notes)
 
@@ -213,14 +213,20 @@ def test_every_alias_is_understood(tmp_path: Path, alias: Any) -> None:
         "execution.auto_export": {"destinations": ["local"]},
     }
     numbers = {"execution.time_limit": 60, "execution.num_nodes": 2, "deployment.lepton_config.max_replicas": 2}
-    numbers |= {"execution.evaluation_tasks.timeout": 5}
+    numbers |= {"execution.evaluation_tasks.timeout": 5, "deployment.lepton_config.min_replicas": 2}
+    numbers |= dict.fromkeys((each.old for each in ALIASES if each.old.endswith("initial_delay_seconds")), 5)
+    numbers |= {"deployment.lepton_config.auto_scaler.target_gpu_utilization_percentage": 50}
     numbers |= {"execution.lepton_platform.deployment.endpoint_readiness_timeout": 5}
     secrets = "execution.lepton_platform.deployment.platform_defaults.image_pull_secrets"
     lists: dict[str, Any] = {
         "execution.lepton_platform.tasks.mounts": [{"from": "node-nfs:a", "path": "/a", "mount_path": "/m"}],
         "execution.lepton_platform.tasks.image_pull_secrets": ["x"],
     }
+    defaults = "execution.lepton_platform.deployment.platform_defaults"
     values |= numbers | lists | {secrets: ["x"]}
+    values |= {f"{defaults}.queue_config.can_be_preempted": True}
+    values |= {f"{defaults}.user_security_context": {"privileged": True}}
+    values |= {"deployment.lepton_config.auto_scaler.target_throughput": {"qpm": 1}}
     mapping: dict[str, Any] = {"config": {"params": {}}} if alias.old.endswith("overrides") else {"A": "/b"}
     plain: Any = {"params": {}} if alias.old.endswith("config") else "x" if alias.convert is None else mapping
     path, value = alias.old.split("."), values.get(alias.old, plain)

@@ -21,6 +21,7 @@ def fresh_flags() -> Iterator[None]:
     reset_new_deployment_api_flag_cache()
     yield
     connection.MADE.clear()
+    connection.HELD.clear()
     reset_new_deployment_api_flag_cache()
 
 

@@ -80,7 +80,8 @@ class Stock:
     def shapes_for(self, groups: tuple[str, ...] | list[str], purpose: str) -> list[Shape]:
         """The shapes of these groups (of all when none is named) for a purpose (any when empty)."""
         wanted = set(groups or self.groups)
-        return [each for each in self.shapes if wanted & {*each.groups} and purpose in {"", *each.purposes}]
+        here = [each for each in self.shapes if not wanted or wanted & {*each.groups}]
+        return [each for each in here if purpose in {"", *each.purposes}]
 
     def volume_documents(self) -> list[dict[str, Any]]:
         """The volumes on the wire."""

@@ -10,7 +10,7 @@ import pytest
 
 from proctor.blocks.errors import RejectedError, TransientError
 from proctor.blocks.job import EnvVar, JobHandle, JobState
-from proctor.blocks.lepton import connection, removal
+from proctor.blocks.lepton import connection, removal, workspace
 from proctor.blocks.lepton.render import secret_of
 from proctor.blocks.stage_files import lost
 from tests.lepton.login import log_in
@@ -104,6 +104,18 @@ class TestLooking:
         assert place.status(handle).state is JobState.RUNNING
         assert time.monotonic() - started >= 2
 
+    def test_a_service_that_wants_to_be_left_alone_for_long_is(self, place: Place) -> None:
+        handle = submit_until(place, place.one())
+        place.service.fault("GET", "/jobs", status=429, times=None, headers={"Retry-After": "3600"})
+        started = time.monotonic()
+        with pytest.raises(TransientError, match="left alone for 3600 s"):
+            place.status(handle)
+        assert time.monotonic() - started < 3, "nobody who waits for the same job is kept waiting"
+        asked = len(place.service.requests)
+        with pytest.raises(TransientError, match=r"left alone for another (600|599) s"):
+            place.status(handle)
+        assert len(place.service.requests) == asked
+
     @pytest.mark.parametrize("fault", [{"status": 503}, {"drop": True}, {"body": b"<html>"}])
     def test_a_lasting_fault_is_unseen_and_never_failed(self, place: Place, quick: None, fault: dict[str, Any]) -> None:
         handle = submit_until(place, place.one())
@@ -151,6 +163,17 @@ class TestLooking:
             assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)
             assert token not in f"{raised.value!r} {raised.value.__cause__!r} {raised.value.__context__!r}"
             place.service.faults.clear()
+
+    def test_a_page_with_a_job_that_cannot_be_read_is_not_the_last(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        handle = submit_until(place, place.one())
+        monkeypatch.setattr(workspace, "PAGE", 2)
+        others = [{"metadata": 3}, {"metadata": {"name": "another"}}]
+        place.service.fault("GET", "/jobs", body={"jobs": others})
+        seen = place.service.jobs
+        place.service.fault("GET", "/jobs", body={"jobs": seen})
+        assert place.status(handle).state is JobState.RUNNING
 
     def test_one_listing_for_all_jobs(self, place: Place) -> None:
         handles = [submit_until(place, place.one()) for _ in range(5)]

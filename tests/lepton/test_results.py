@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -225,6 +226,13 @@ class TestLogs:
         service.script("*", FAILS)
         place.finish(handle, code="1")
         assert list(found) == ["five"]
+
+    def test_nothing_of_the_past_is_shown_to_who_wants_none(self, place: Place) -> None:
+        (handle,) = place.submit(place.one())
+        place.service.write_log(job_name(handle, 0), "old\n")
+        found = place.backend().logs(handle, "a.0", follow=True, tail=0)
+        Timer(2, lambda: place.service.write_log(job_name(handle, 0), "new\n")).start()
+        assert next(found) == "new"
 
     def test_the_end_of_a_long_log(self, place: Place) -> None:
         (handle,) = place.submit(place.one())

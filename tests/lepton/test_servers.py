@@ -1,15 +1,18 @@
 """Model servers behind endpoints, in both families: made once, awaited, believed only when they answer, and removed."""
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from leptonai.api.v2 import reset_new_deployment_api_flag_cache
 
 from proctor.blocks.errors import TransientError
-from proctor.blocks.job import JobHandle, JobSpec, JobState
+from proctor.blocks.job import EnvVar, JobHandle, JobSpec, JobState
 from proctor.blocks.job_files import step_files
 from proctor.blocks.lepton import connection
 from proctor.blocks.lepton.render import endpoint_name
@@ -89,7 +92,22 @@ class TestNeverReady:
     def test_one_that_takes_too_long(self, place: Place) -> None:
         place.service.script("*-s", [("Starting", None)])
         handle = submitted(place, ready_timeout=1)
-        assert "server did not answer within 1 s: starting" in ended(place, handle)
+        place.service.add_event(endpoint_name(handle), "FailedScheduling")
+        place.service.workload(endpoint_name(handle)).terminations.append(
+            {"started_at": 1, "finished_at": 2, "exit_code": 137, "reason": "Error", "message": "killed"}
+        )
+        said = ended(place, handle)
+        assert "server did not answer within 1 s: starting; its events: Scheduled, FailedScheduling" in said
+        assert ("its container ended with exit code 137 (Error) killed" in said) is (
+            place.service.world.family == "legacy"
+        )
+
+    def test_events_that_cannot_be_had_hide_nothing_else(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(connection, "TRIES", 0)
+        place.service.script("*-s", [("Starting", None)])
+        place.service.fault("GET", "*/events", status=500, times=None)
+        place.service.fault("GET", "*/termination", status=500, times=None)
+        assert "server did not answer within 1 s: starting" in ended(place, submitted(place, ready_timeout=1))
 
     def test_an_image_that_cannot_be_pulled(self, place: Place) -> None:
         place.service.script("*-s", [("Starting", None)])
@@ -141,6 +159,24 @@ def test_an_endpoint_without_our_marker_is_never_deleted(place: Place) -> None:
     assert [each["metadata"]["name"] for each in place.service.endpoints] == [endpoint_name(handle)]
 
 
+@pytest.mark.parametrize("kind", ["vllm", "sglang", "nim"])
+def test_a_server_that_needs_accelerators_is_not_put_on_the_jobs_shape(place: Place, kind: str) -> None:
+    problem = str(place.refused(served(place, kind=kind)))
+    assert f"endpoint_resource_shape is missing: {kind} would run on cpu.small, which has no accelerators" in problem
+    assert "choose from gpu.1xh200, gpu.8xh200" in problem
+    assert (place.service.endpoints, place.service.secrets) == ([], {})
+
+
+@pytest.mark.parametrize("kind", ["vllm", "sglang", "nim"])
+@pytest.mark.parametrize("shape", ["cpu.small", "gpu.1xh200"])
+def test_every_kind_of_server_serves(place: Place, tmp_path: Path, kind: str, shape: str) -> None:
+    asked = Place(tmp_path, place.service, endpoint_resource_shape=shape)
+    health = "/v1/health/ready" if kind == "nim" else "/health"
+    (handle,) = asked.submit(served(asked, kind=kind, health_path=health))
+    asked.until(handle, lambda found: found.state is JobState.RUNNING)
+    assert health in {each.path for _, each in place.service.data_requests}
+
+
 class TestCreation:
     """One endpoint for a job, whatever happens to the requests."""
 
@@ -181,6 +217,41 @@ class TestCreation:
         assert (endpoint.blueprint.replicas, endpoint.blueprint.shape) == (2, "gpu.1xh200")
         assert '"no_traffic_timeout": 604800' in json.dumps(endpoint.spec)
 
+    def test_nothing_is_made_before_the_family_is_known(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(connection, "TRIES", 0)
+        job = served(place)
+        place.service.fault("GET", "/workspace", status=503, times=None)
+        with pytest.raises(TransientError):
+            place.backend().submit([job])
+        assert not {"/deployments", "/endpoints"} & {each.path for each in place.service.requests}
+        place.service.faults.clear()
+        (handle,) = place.submit(job)
+        place.until(handle, lambda found: found.state is JobState.RUNNING)
+
+    def test_nothing_counts_as_removed_before_the_family_is_known(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The family that a workspace does not have knows no endpoint of ours, which says nothing."""
+        handle = submitted(place)
+        monkeypatch.setattr(connection, "TRIES", 0)
+        connection.MADE.clear()
+        reset_new_deployment_api_flag_cache()
+        place.service.fault("GET", "/workspace", status=503, times=None)
+        for wrong in ("/deployments/*", "/endpoints/*"):
+            place.service.fault("*", wrong, status=404, times=None)
+        with pytest.raises(TransientError):
+            place.backend().cancel([handle])
+        place.service.faults.clear()
+        place.backend().cancel([handle])
+        assert place.service.endpoints == []
+
+    def test_a_fresh_token_of_the_workspace_still_opens_it(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        place.service.script("*-s", [("Starting", 1), ("Ready", None)])
+        handle = submitted(place)
+        place.service.token = "a-fresh-token-4711"
+        log_in(monkeypatch, place.service)
+        place.until(handle, lambda found: found.state is JobState.RUNNING)
+
     def test_the_family_is_learned_again_when_it_could_not_be_asked_for(
         self, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -190,13 +261,18 @@ class TestCreation:
         place.until(handle, lambda found: found.state is JobState.RUNNING)
 
 
+def config(api_endpoint: dict[str, Any]) -> str:
+    """A run config that asks so."""
+    return yaml.safe_dump({"target": {"api_endpoint": api_endpoint}})
+
+
 class TestNamed:
     """`target.api_endpoint: {type: lepton, deployment_name: NAME}`."""
 
-    def endpoint(self, place: Place, name: str = "llama") -> None:
+    def endpoint(self, place: Place, name: str = "llama", token: str = "its-own-token") -> None:
         container = {"image": "x", "ports": [{"container_port": 8000}]}
         resources = {"resource_shape": "gpu.1xh200", "min_replicas": 1, "max_replicas": 1}
-        tokens = [{"value": "its-own-token"}]
+        tokens = [{"value": token}] if token else []
         spec = {"container": container, "resource_requirement": resources, "api_tokens": tokens}
         place.backend().workspace.create_endpoint({"metadata": {"name": name}, "spec": spec})
 
@@ -214,6 +290,69 @@ class TestNamed:
         assert place.service.secrets[f"{handle.name}.PROCTOR_ENDPOINT_TOKEN"] == "its-own-token"
         place.backend().cancel([handle])
         assert [each["metadata"]["name"] for each in place.service.endpoints] == ["llama"], "it is not ours"
+
+    def test_its_models_are_kept_with_the_results(self, place: Place) -> None:
+        self.endpoint(place)
+        place.service.script("llama", [("Ready", None)])
+        (handle,) = place.submit(self.job(place))
+        place.finish(handle)
+        assert place.wait(handle).state is JobState.COMPLETED
+        assert place.service.served_model in (step_files(handle, "a.0").folder / "server-models.json").read_text()
+
+    def test_a_public_one_needs_no_token(self, place: Place) -> None:
+        self.endpoint(place, token="")
+        place.service.script("llama", [("Ready", None)])
+        (handle,) = place.submit(self.job(place))
+        assert place.status(handle).state is JobState.RUNNING
+        assert "model_id: stand-in-model" in command(place.service)
+
+    def asking(self, place: Place, *env: EnvVar, **api_endpoint: str) -> JobSpec:
+        """A job whose benchmark asks with a key of the user's, or for a model of the user's."""
+        self.endpoint(place)
+        place.service.script("llama", [("Ready", None)])
+        step = asks(place.step("a.0", "", *env), "llama")
+        return place.job(replace(step, run_config=config({"model_id": planned_model("llama"), **api_endpoint})))
+
+    def test_the_users_own_key_is_used_for_asking(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        place.service.world.redact_tokens = True
+        monkeypatch.setenv("MY_KEY", "its-own-token")
+        place.submit(self.asking(place, EnvVar("MY_KEY", "host", "MY_KEY"), api_key_name="MY_KEY"))
+        assert "model_id: stand-in-model" in command(place.service)
+
+    def test_a_key_that_it_refuses(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MY_KEY", "wrong")
+        problem = place.refused(self.asking(place, EnvVar("MY_KEY", "host", "MY_KEY"), api_key_name="MY_KEY"))
+        assert "refuses the key (HTTP 401); check the value of MY_KEY" in str(problem)
+
+    def test_a_key_that_only_the_workspace_knows_goes_with_a_model(self, place: Place) -> None:
+        place.service.world.redact_tokens = True
+        place.service.secrets["KEY"] = "its-own-token"
+        job = self.asking(place, EnvVar("MY_KEY", "runtime", "KEY"), api_key_name="MY_KEY")
+        assert "model_id is missing; name the model of the endpoint 'llama'" in str(place.refused(job))
+        named = replace(job.steps[0], run_config=config({"model_id": "mine", "api_key_name": "MY_KEY"}))
+        (handle,) = place.submit(place.job(named))
+        assert place.status(handle).state is JobState.RUNNING
+
+    def test_a_model_that_it_does_not_have(self, place: Place) -> None:
+        assert "the endpoint 'llama' has no model 'other'; it lists stand-in-model" in str(
+            place.refused(self.asking(place, model_id="other"))
+        )
+
+    def test_one_that_lists_no_model(self, place: Place) -> None:
+        place.service.data_fault("GET", "/v1/models", status=404, times=None)
+        problem = str(place.refused(self.asking(place)))
+        assert "model_id is missing" in problem and "HTTP 404" in problem
+        assert (place.service.jobs, place.service.secrets) == ([], {})
+
+    def test_one_that_never_starts_is_given_up(self, place: Place, tmp_path: Path) -> None:
+        self.endpoint(place)
+        place.service.script("llama", [("Starting", None)])
+        hasty = Place(tmp_path, place.service, endpoint_readiness_timeout=1)
+        job = self.job(place)
+        with pytest.raises(TransientError):
+            hasty.backend().submit([job])
+        time.sleep(1.1)
+        assert "'llama' starting; not within 1 s (execution.endpoint_readiness_timeout)" in str(hasty.refused(job))
 
     def test_a_name_that_is_not_there(self, place: Place) -> None:
         self.endpoint(place)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,19 @@ def test_every_shape_with_its_group_and_purposes(legacy: Service) -> None:
 def test_of_one_group_as_json(legacy: Service) -> None:
     found = json.loads(run(legacy, "--node-group", "h200-pool", "--json").stdout)
     assert {each["shape"] for each in found} == {"cpu.small", "gpu.1xh200", "gpu.8xh200"}
+
+
+def test_a_group_without_a_name_is_called_by_its_id(legacy: Service) -> None:
+    group = legacy.stock.groups["h200-pool-mjgbgffo"]
+    legacy.stock.groups[group.id] = replace(group, name=group.id)
+    assert "h200-pool-mjgbgffo" in {each["node_group"] for each in json.loads(run(legacy, "--json").stdout)}
+
+
+def test_a_workspace_without_groups_has_its_shapes(legacy: Service) -> None:
+    legacy.stock.groups = {}
+    legacy.stock.shapes = [replace(each, groups=()) for each in legacy.stock.shapes]
+    found = json.loads(run(legacy, "--json").stdout)
+    assert {(each["shape"], each["node_group"]) for each in found} >= {("cpu.small", "-"), ("gpu.1xh200", "-")}
 
 
 @pytest.mark.parametrize(

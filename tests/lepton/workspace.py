@@ -120,7 +120,7 @@ class Workspace:
         """The shapes of node groups, by id, for a purpose."""
         groups, purpose = request.query.get("node_groups", []), request.one("purpose")
         stock = self.world.stock
-        return Reply(200, [each.document(each.groups[0]) for each in stock.shapes_for(groups, purpose)])
+        return Reply(200, [each.document(next(iter(each.groups), "")) for each in stock.shapes_for(groups, purpose)])
 
     def groups(self, request: Request) -> Reply:
         """All node groups."""

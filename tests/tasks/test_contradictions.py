@@ -26,6 +26,7 @@ def said(**sections: Any) -> list[str]:
         ),
         ({"deployment": {**VLLM, "checkpoint_path": "/m"}}, "checkpoint_path /m is not used"),
         ({"execution": {"type": "process", "max_parallel": 4}}, "mode: sequential is not used"),
+        ({"execution": {"type": "lepton", "num_replicas": 2}}, "execution.num_replicas is not used"),
         ({"execution": {"type": "slurm", "gres": "gpu:8", "gpus_per_node": 8}}, "both count"),
         (
             {"execution": {"type": "lepton", "stall_timeout": 1800}, "target": {"api_endpoint": ENDPOINT}},
