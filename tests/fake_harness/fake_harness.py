@@ -39,7 +39,7 @@ def read(text: str) -> Any:
 class Handler(BaseHTTPRequestHandler):
     """Health, models and a chat route."""
 
-    model = "fake-model"
+    model = os.environ.get("FAKE_MODEL", "fake-model")
 
     def do_GET(self) -> None:
         self.answer({"object": "list", "data": [{"id": self.model}]})

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from proctor.blocks.job import Container, EnvVar, JobHandle, JobState, Server, Step
+from proctor.blocks.job import Container, EnvVar, JobHandle, JobState, Mount, Server, Step
 from proctor.blocks.slurm.block import SlurmBackend
 from tests.blocks.slurm.test_contract import SlurmSetup
 from tests.cluster import USER, as_user, execution
@@ -64,6 +64,18 @@ def test_odd_paths_are_mounted(setup: DockerSetup) -> None:
     setup.folder = setup.folder / """it's a "$HOME"; ünï,x"""
     (handle,) = setup.submit(setup.job(setup.step("a.0")))
     assert setup.wait(handle).state is JobState.COMPLETED
+
+
+def test_odd_mounts_of_the_user_arrive(setup: DockerSetup, shared: Path) -> None:
+    source = shared / """it's a "$HOME"; ünï,x"""
+    as_user("mkdir", str(source))
+    (source / "data").write_text("here")
+    mount = Mount(str(source), '/data/it\'s "so"', read_only=True)
+    step = setup.step("a.0", """assert open('/data/it\\'s "so"/data').read() == 'here'""")
+    step = replace(step, container=replace(step.container, mounts=(mount,)))
+    (handle,) = setup.submit(setup.job(step))
+    status = setup.wait(handle)
+    assert status.state is JobState.COMPLETED, (setup.folder / "a.0" / "harness.log").read_text()
 
 
 def test_cancelling_leaves_no_container(setup: DockerSetup) -> None:

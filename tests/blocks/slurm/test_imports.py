@@ -173,3 +173,22 @@ def test_what_a_tag_named_is_kept_for_its_evaluation_and_removed_when_nobody_use
     assert setup.wait(second, 90).state is JobState.COMPLETED, log(second)
     assert not kept.exists()
     assert imports(programs) == ["begin", "end"] * 2
+
+
+def test_jobs_import_at_the_same_time_where_locks_end_at_the_node(
+    setup: ImageSetup, programs: Path, shared: Path
+) -> None:
+    (programs / "flock").write_text("#!/bin/sh\nexit 0\n")
+    (programs / "flock").chmod(0o755)
+    for handle in submit(setup, 3):
+        assert setup.wait(handle, 120).state is JobState.COMPLETED, log(handle)
+    assert len(imports(programs)) > 2, "they did meet"
+    assert not list((shared / "images").glob("*.part*"))
+
+
+def test_an_odd_name_of_an_image_file_is_entered(setup: ImageSetup, programs: Path, shared: Path) -> None:
+    image = shared / """-it's a "$HOME"; ünï.img"""
+    image.write_text((programs / "unpacked").read_text())
+    setup.image = str(image)
+    (handle,) = submit(setup, 1)
+    assert setup.wait(handle, 90).state is JobState.COMPLETED, log(handle)

@@ -1,6 +1,7 @@
 """Batch scripts: golden files, and a shell that reads them."""
 
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -211,3 +212,27 @@ def test_no_value_of_a_variable_is_shown(monkeypatch: pytest.MonkeyPatch) -> Non
     text = render(*CASES["docker-vllm"])
     assert "canary-4711" not in text
     assert "--env=API_KEY" in text
+
+
+def test_jobs_that_do_not_end_are_not_called_ended(tmp_path: Path) -> None:
+    said = end_jobs(tmp_path, "7 RUNNING")
+    assert "@failed after 1 s Slurm still says: 7 RUNNING" in said
+    assert "@failed" not in end_jobs(tmp_path, "7 COMPLETING"), "on a node that is down that may be for ever"
+    assert "@failed" not in end_jobs(tmp_path, "")
+
+
+def end_jobs(folder: Path, listed: str) -> str:
+    """What the end of a job says where squeue lists this after it."""
+    for name, text in (("squeue", f"echo {shlex.quote(listed)}" if listed else ":"), ("scancel", ":")):
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    text = f"{script('cancel.sh')}\nIDS=,7\nend_jobs 1\n"
+    env = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    return subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=True, env=env).stdout
+
+
+def test_podman_gets_the_gpus_of_its_job_and_no_others() -> None:
+    (line,) = (line for line in script("job.sh").splitlines() if line.lstrip().startswith("mapfile -t GPU_DEVICES"))
+    argv = ["bash", "-c", f"GPUS=2,5\n{line}\nprintf '%s\\n' \"${{GPU_DEVICES[@]}}\""]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["--device=nvidia.com/gpu=2", "--device=nvidia.com/gpu=5"]

@@ -1,11 +1,13 @@
 """Model servers in real Slurm jobs: whose answers count, how a command starts, and what falls with a server."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from proctor.blocks.errors import RejectedError
 from proctor.blocks.job import Container, EnvVar, JobHandle, JobSpec, JobState, Server
 from proctor.blocks.slurm.block import SlurmBackend
 from proctor.blocks.stage_files import lost
@@ -200,3 +202,35 @@ def test_the_job_keeps_why_it_was_told_to_end(setup: SlurmSetup, why: str) -> No
     kept = setup.folder / ".proctor" / handle.name / "why"
     setup.until(handle, lambda _: kept.exists(), 20)
     assert kept.read_text() == f"{why}\n"
+
+
+@pytest.mark.parametrize("model", ['it\'s "odd" $HOME; `x`', "ünï/-model\\n"])
+def test_an_odd_name_of_a_model_arrives_as_it_is(setup: SlurmSetup, model: str) -> None:
+    plain = setup.server("fake-server {port}")
+    server = replace(plain, served_model=model, container=setup.container(EnvVar("FAKE_MODEL", "lit", model)))
+    (handle,) = setup.submit(setup.job(setup.step("a.0"), server=server))
+    assert setup.wait(handle, 120).state is JobState.COMPLETED
+    listed = json.loads((setup.folder / "a.0" / "server-models.json").read_text())
+    assert listed["data"][0]["id"] == model
+
+
+@pytest.mark.parametrize("key", ["account", "partition", "qos", "reservation"])
+def test_an_odd_name_for_slurm_reaches_it_whole_and_no_shell(setup: SlurmSetup, key: str, shared: Path) -> None:
+    name = f"""it's "$(touch {shared}/x)"; touch {shared}/y `touch {shared}/z`"""
+    job = setup.job(setup.step("a.0"))
+    answer = SlurmBackend(execution=execution(**{key: name})).submit([job])[job.name]
+    assert isinstance(answer, RejectedError), answer
+    assert list(shared.iterdir()) == []
+
+
+def test_slurms_books_tell_how_a_job_ended_that_its_queue_has_forgotten(setup: SlurmSetup) -> None:
+    (handle,) = setup.submit(setup.job(setup.step("a.0", "time.sleep(100)")))
+    setup.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING)
+    as_user("scancel", handle.native_id)
+    setup.wait(handle)
+    ask = ["squeue", "-h", "-t", "all", "-n", handle.name]
+    setup.until(handle, lambda _: not as_user(*ask).split(), 300)
+    (setup.folder / ".proctor" / handle.name / "why").unlink(missing_ok=True)
+    (setup.folder / "a.0" / "stage.exit").unlink()
+    status = setup.status(handle)
+    assert status.steps["a.0"].state is JobState.CANCELLED, status
