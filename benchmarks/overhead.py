@@ -89,16 +89,18 @@ def bare_loop(subject: Subject, endpoint: str, folder: Path, parallel: int) -> f
     return time.monotonic() - started
 
 
-def through_evaluate(api_url: str, content: dict[str, object]) -> tuple[float, int]:
-    """Wall seconds from the start of the flow run to its end, and the API requests it made."""
+def through_evaluate(api_url: str, content: dict[str, object]) -> tuple[float, float, int]:
+    """Wall seconds from the start of the flow run to its end, those of its whole process, and the API requests it made."""
     proxy = CountingProxy(api_url)
     env = {**os.environ, "PREFECT_API_URL": proxy.url, "PREFECT_LOGGING_LEVEL": "ERROR"}
+    started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", DRIVER], input=json.dumps(content), env=env, text=True, capture_output=True, check=False
     )
     if done.returncode != 0:
         raise RuntimeError(done.stderr)
-    return newest_run_seconds(api_url), proxy.requests
+    whole = time.monotonic() - started
+    return newest_run_seconds(api_url), whole, proxy.requests
 
 
 def newest_run_seconds(api_url: str) -> float:
@@ -121,11 +123,14 @@ def measure(api_url: str) -> list[Row]:
         for subject in Subject.all():
             for label, parallel in (("one at a time", 1), (f"{PARALLEL} at a time", PARALLEL)):
                 bare = bare_loop(subject, endpoint, folder / f"bare-{subject.type}-{parallel}", parallel)
-                ours, requests = through_evaluate(api_url, config(folder / "ours", subject, endpoint, COUNT, parallel))
+                ours, whole, requests = through_evaluate(
+                    api_url, config(folder / "ours", subject, endpoint, COUNT, parallel)
+                )
                 rows.append(Row(f"{COUNT} {subject.what}, {label}: docker run", bare, None, "s"))
                 rows.append(Row(f"{COUNT} {subject.what}, {label}: evaluate", ours, None, "s"))
                 rows.append(Row("  ratio", ours / bare, subject.bound, ""))
-        _, alone = through_evaluate(api_url, config(folder / "ours", Subject.all()[-1], endpoint, 1, 1))
+                rows.append(Row("  ratio with the start of the engine's process", whole / bare, None, ""))
+        *_, alone = through_evaluate(api_url, config(folder / "ours", Subject.all()[-1], endpoint, 1, 1))
     rows.append(Row("API requests of an evaluation with 1 benchmark", alone, None, ""))
     rows.append(Row("API requests for each further benchmark", (requests - alone) / (COUNT - 1), None, ""))
     return rows
