@@ -21,8 +21,8 @@ EXIT_NO_RESULTS = 65
 EXIT_CANNOT_START = 126
 """The environment of a step cannot be built, so nothing of it ran."""
 EXIT_INTERRUPTED = 143
-GRACE_SECONDS = 20
-"""Between TERM and KILL for a harness that is told to end."""
+GRACE_SECONDS = 12
+"""Between TERM and KILL for a harness that is told to end; with what comes before and after, a cancelled one is gone in 30 s."""
 
 COUNT_SECONDS = "5"
 """Between two looks at a response cache."""

@@ -58,6 +58,7 @@ def test_an_environment_is_built_once(tmp_path: Path) -> None:
     assert "fake-harness" in (first / "environment.txt").read_text()
 
 
+@pytest.mark.live
 def test_a_lock_file_holds_versions_and_hashes(tmp_path: Path) -> None:
     lock = tmp_path / "lock.txt"
     lock.write_text(f"idna==3.10 --hash=sha256:{'0' * 64}\n")
@@ -65,6 +66,7 @@ def test_a_lock_file_holds_versions_and_hashes(tmp_path: Path) -> None:
         environment(["idna", str(lock)], tmp_path / "cache")
 
 
+@pytest.mark.live
 def test_nothing_but_the_lock_file_is_installed(tmp_path: Path) -> None:
     lock = tmp_path / "lock.txt"
     lock.write_text("jinja2==3.1.6\n")
@@ -72,12 +74,14 @@ def test_nothing_but_the_lock_file_is_installed(tmp_path: Path) -> None:
     assert (built / "environment.txt").read_text() == "jinja2==3.1.6\n"
 
 
+@pytest.mark.live
 def test_a_package_that_does_not_exist_is_told(tmp_path: Path) -> None:
     with pytest.raises(RejectedError, match="no-such-package-of-proctor"):
         environment(["no-such-package-of-proctor==1.0"], tmp_path)
     assert not [path for path in tmp_path.iterdir() if not path.name.startswith(".")]
 
 
+@pytest.mark.live
 def test_a_taken_port_is_told(tmp_path: Path) -> None:
     setup = ProcessSetup(tmp_path)
     server = setup.server("fake-server {port}")
@@ -98,6 +102,7 @@ def setup(tmp_path: Path) -> Iterator[ProcessSetup]:
     setup.close()
 
 
+@pytest.mark.live
 def test_what_runs_is_adopted_although_its_variables_are_gone(
     setup: ProcessSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +115,7 @@ def test_what_runs_is_adopted_although_its_variables_are_gone(
     assert setup.wait(handle).state is JobState.COMPLETED
 
 
+@pytest.mark.live
 def test_a_step_without_its_environment_fails_alone(setup: ProcessSetup) -> None:
     bad = replace(setup.step("a.0"), container=Container(packages=("no-such-package-of-proctor==1.0",)))
     job = setup.job(bad, setup.step("b.1"))
@@ -130,6 +136,7 @@ def test_a_folder_that_cannot_be_made_is_told(setup: ProcessSetup) -> None:
     assert str(setup.folder) in str(answer)
 
 
+@pytest.mark.live
 def test_a_variable_of_the_job_s_machine_must_be_there(setup: ProcessSetup) -> None:
     job = setup.job(setup.step("a.0", "", EnvVar("TOKEN", "runtime", "NOT_SET_ANYWHERE")))
     assert "env_vars.TOKEN" in str(setup.backend().submit([job])[job.name])

@@ -20,6 +20,7 @@ from proctor.blocks.process import processes
 from proctor.blocks.stage_files import ALIVE, GONE, UNSEEN, Seen, after_server_death, join, parse, read_folder
 from proctor.blocks.stages import (
     COUNT_SECONDS,
+    GRACE_SECONDS,
     StepPaths,
     models_url,
     server_command,
@@ -170,7 +171,7 @@ def test_timeout_ends_a_harness_that_ignores_term(bench: Bench) -> None:
     job = bench.job("a.0")
     step = Step("a.0", "a", Container(), "", "", timeout=1)
     script = bench.script(job, step)
-    script.write_text(script.read_text().replace("GRACE=20", "GRACE=1"))
+    script.write_text(script.read_text().replace(f"GRACE={GRACE_SECONDS}", "GRACE=1"))
     env = bench.env(job, step)
     assert subprocess.run([*bench.shell, str(script)], env=env, check=False, timeout=20).returncode == 124
     status = join(read_folder(bench.root / "a.0", job.name), GONE)

@@ -13,6 +13,7 @@ import pytest
 
 from proctor.blocks.job import Container, JobState, Step, StepStatus
 from proctor.blocks.stage_files import GONE, join, read_folder
+from proctor.blocks.stages import GRACE_SECONDS
 from tests.blocks.test_stages import Bench, bench, shell, wait_until
 
 __all__ = ["bench", "shell"]
@@ -28,7 +29,7 @@ def run(bench: Bench, step: Step, grace: int = 2) -> StepStatus:
 def started(bench: Bench, step: Step, name: str, grace: int) -> subprocess.Popen[bytes]:
     job = bench.job(step.name)
     script = bench.script(job, step)
-    script.write_text(script.read_text().replace("GRACE=20", f"GRACE={grace}").replace(job.name, name))
+    script.write_text(script.read_text().replace(f"GRACE={GRACE_SECONDS}", f"GRACE={grace}").replace(job.name, name))
     return subprocess.Popen([*bench.shell, str(script)], env=bench.env(job, step), start_new_session=True)
 
 

@@ -125,8 +125,12 @@ class Stack:
 
     def kill_worker(self) -> None:
         """Kill the worker alone; the engines that it started live on."""
+        self.end_worker(signal.SIGKILL)
+
+    def end_worker(self, number: signal.Signals) -> None:
+        """Send the worker a signal that ends it."""
         assert self.worker
-        os.kill(self.worker.pid, signal.SIGKILL)
+        os.kill(self.worker.pid, number)
         self.worker.wait()
 
     def kill_server(self) -> None:
