@@ -7,14 +7,16 @@ from typing import ClassVar, Literal
 import pytest
 
 from proctor.blocks.backend import Backend
-from proctor.blocks.job import Container, EnvVar, JobHandle
+from proctor.blocks.job import Container, EnvVar, JobHandle, JobSpec, JobState
 from proctor.blocks.lepton.block import LeptonBackend
 from proctor.blocks.lepton.render import job_name
+from proctor.blocks.stage_files import lost
 from proctor.configs.execution_schema import LeptonExecution
 from tests.contract import RunningContract, Setup
 from tests.engine import fake_harness_image
 from tests.lepton.login import log_in, section
 from tests.lepton.service import Service
+from tests.lepton.storage import Storage
 
 pytestmark = pytest.mark.live
 
@@ -60,3 +62,35 @@ class TestMountedOnLegacyEndpoints(RunningContract):
 
 class TestMountedOnNewEndpoints(TestMountedOnLegacyEndpoints):
     family = "new"
+
+
+class TestThroughTheLog(TestMountedOnLegacyEndpoints):
+    """The way home that needs nothing: nothing is seen of a step's files until it has ended."""
+
+    results: ClassVar[dict[str, object]] = {"via": "log"}
+
+    def test_answered_requests_are_counted_while_it_runs(self, setup: Setup) -> None:
+        pytest.skip("its cache is not to be seen from here")
+
+    def test_a_murdered_step_is_lost_and_its_next_attempt_runs(self, setup: Setup) -> None:
+        job = setup.job(setup.step("a.0", "time.sleep(60)"), setup.step("b.1"))
+        (handle,) = setup.submit(job)
+        setup.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING)
+        setup.murder(handle, "a.0")
+        status = setup.wait(handle, 90)
+        assert lost(status.steps["a.0"]), status
+        assert status.steps["b.1"].state is JobState.COMPLETED, "the next in line is not held up"
+        steps = (setup.step("a.0"),)
+        (handle,) = setup.submit(JobSpec(job.name[:-1] + "2", job.evaluation, job.output_dir, steps, attempt=2))
+        assert setup.wait(handle).state is JobState.COMPLETED
+        assert setup.runs("a.0") == 1, "what the first one left went with its container"
+
+
+class TestThroughAnObjectStore(TestThroughTheLog):
+    """A real S3 server."""
+
+    @pytest.fixture
+    def setup(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: Storage) -> Iterator[Setup]:
+        with Service("new", runner="docker", deletion=0.05) as service:
+            log_in(monkeypatch, service)
+            yield LeptonSetup(tmp_path, service, via="object", url=storage.url, options=storage.options)
