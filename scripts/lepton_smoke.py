@@ -12,6 +12,9 @@ import httpx
 
 from proctor.blocks.errors import BackendError
 from proctor.blocks.lepton.connection import RefusalError
+from proctor.blocks.lepton.render import IDLE_SECONDS
+from proctor.blocks.lepton.servers import REMOVAL
+from proctor.blocks.lepton.verdict import LAST_WORDS, SETTLE
 from proctor.blocks.lepton.workspace import SeenJob, Workspace
 from proctor.configs.execution_schema import LeptonExecution
 
@@ -39,7 +42,8 @@ class Smoke:
     def run(self) -> None:
         """Every check, and the removal of what they made."""
         try:
-            for check in (self.place, self.secrets, self.refusals, self.job, self.end, self.removal, self.endpoint):
+            checks = (self.place, self.secrets, self.refusals, self.job, self.end, self.archive, self.schedule)
+            for check in (*checks, self.removal, self.endpoint):
                 self.one(check)
         finally:
             self.clear()
@@ -76,7 +80,9 @@ class Smoke:
     def refusals(self) -> Iterator[tuple[str, bool, str]]:
         """What must be refused when it is asked for, not when it runs."""
         unknown = {"name": "X", "value_from": {"secret_name_ref": f"{self.mark}.nothing"}}
+        elsewhere = {"allowed_dedicated_node_groups": ["no-such-group-ab12cd34"]}
         changes: dict[str, dict[str, Any]] = {
+            "an unknown node group is refused at creation": {"affinity": elsewhere},
             "an unknown shape is refused at creation": {"resource_shape": "no.such.shape"},
             "a missing secret is refused at creation": {"envs": [unknown]},
         }
@@ -97,10 +103,16 @@ class Smoke:
         key = self.create("a", text, envs=[reference])
         yield "an id is its name and a suffix", key.startswith(f"{self.mark}-a-"), key
         found = self.until(lambda: self.seen("a"), "the job is listed")
-        yield "a job is listed soon by a part of its name", True, f"after {time.monotonic() - started:.1f} s"
+        took = time.monotonic() - started
+        yield "a job is listed by a part of its name within 20 s", took <= SETTLE, f"after {took:.1f} s"
+        labels = self.workspace.ask("its labels", lambda client: client.job.get(key).metadata.labels)
+        yield "labels may or may not be kept", True, str(labels or "dropped")
         done = self.until(lambda: each if (each := self.seen("a")) and each.state == "Completed" else None, "it ends")
         yield "counts tell how it ended", (done.succeeded, done.failed) == (1, 0), f"{done.succeeded}/{done.failed}"
+        ended = time.monotonic()
         lines = self.until(lambda: self.log(found.id, "n300"), "its log arrives")
+        took = time.monotonic() - ended
+        yield "its whole log is there within 30 s of its end", took <= LAST_WORDS, f"after {took:.1f} s"
         yield (
             "every line of the log arrives, once",
             lines.count("n150") == 1 and len(lines) >= 302,
@@ -117,6 +129,22 @@ class Smoke:
         done = self.until(lambda: each if (each := self.seen("f")) and each.state == "Failed" else None, "it fails")
         yield "a failed job is not started again and counts", done.failed == 1, f"failed {done.failed}"
         yield "its events say something", True, ", ".join(self.workspace.reasons(done.id)) or "none"
+
+    def archive(self) -> Iterator[tuple[str, bool, str]]:
+        """A job whose time is over."""
+        self.create("o", "true", ttl_seconds_after_finished=1)
+        kept = self.until(
+            lambda: each if (each := self.seen("o")) and each.state == "Archived" else None, "it is archived"
+        )
+        yield "an archived job is still listed", True, kept.id
+        counts = (kept.succeeded, kept.failed)
+        yield "its counts still tell how it ended", counts == (1, 0), f"{kept.succeeded}/{kept.failed}"
+
+    def schedule(self) -> Iterator[tuple[str, bool, str]]:
+        """A job with a start time."""
+        self.create("w", "true", time_schedule={"start_at": int(time.time()) + 86400})
+        found = self.until(lambda: self.seen("w"), "it is listed")
+        yield "a job that waits for its start time is Awaiting", found.state == "Awaiting", found.state
 
     def removal(self) -> Iterator[tuple[str, bool, str]]:
         """A job that runs is removed: is it warned, and is its log still there?"""
@@ -141,7 +169,8 @@ class Smoke:
         command = ["python3", "-c", SERVER.format(port=port)]
         container = {"image": self.options.image, "ports": [{"container_port": port}], "command": command}
         tokens = [{"value_from": {"token_name_ref": f"{self.mark}.TOKEN"}}]
-        spec = {"container": container, "resource_requirement": resources, "api_tokens": tokens}
+        idle = {"scale_down": {"no_traffic_timeout": IDLE_SECONDS}}
+        spec = {"container": container, "resource_requirement": resources, "api_tokens": tokens, "auto_scaler": idle}
         document = {"metadata": {"name": name, "visibility": "private"}, "spec": spec}
         started = time.monotonic()
         self.workspace.create_endpoint(document)
@@ -155,12 +184,21 @@ class Smoke:
             "the endpoint is ready",
         )
         yield "an endpoint becomes Ready and has a URL", True, f"after {time.monotonic() - started:.0f} s"
+        shown = self.workspace.ask("its document", lambda client: client.deployment.get(name).model_dump_json())
+        yield "its token is not shown", "canary" not in shown, "hidden" if "canary" not in shown else "in clear"
+        kept = f'"no_traffic_timeout":{IDLE_SECONDS}' in shown
+        yield (
+            "a week without requests is allowed (that it is kept up, only a week shows)",
+            kept,
+            "kept" if kept else shown,
+        )
         answers = {word: self.status(f"{ready.url}/health", word) for word in ("canary", "wrong", "")}
         yield "its token by reference opens it, and nothing else does", answers["canary"] == 200, str(answers)
         started = time.monotonic()
         self.workspace.delete_endpoint(name)
         self.until(lambda: self.workspace.endpoint(name) is None, "the endpoint is gone")
-        yield "its name is free again after its removal", True, f"after {time.monotonic() - started:.0f} s"
+        took = time.monotonic() - started
+        yield "its name is free again within a minute of its removal", took <= REMOVAL, f"after {took:.0f} s"
 
     @property
     def affinity(self) -> dict[str, Any] | None:
@@ -177,7 +215,8 @@ class Smoke:
             "max_job_failure_retry": 0,
             "log": {"enable_collection": True},
         }
-        return self.workspace.create_job({"metadata": {"name": f"{self.mark}-{letter}"}, "spec": spec | more})
+        metadata = {"name": f"{self.mark}-{letter}", "labels": {"proctor.smoke": letter}}
+        return self.workspace.create_job({"metadata": metadata, "spec": spec | more})
 
     def seen(self, letter: str) -> SeenJob | None:
         """The job of that letter, as it is listed."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from proctor.blocks.errors import BackendError
 from proctor.blocks.finding import Finding, ok, problem, warning
 from proctor.blocks.job import JobSpec
-from proctor.blocks.lepton.homecoming import check
+from proctor.blocks.lepton.homecoming import check, credentials
 from proctor.blocks.lepton.ledger import Ledger
 from proctor.blocks.lepton.preparation import check_references, check_shapes, group_ids
 from proctor.blocks.lepton.validity import check_documents
@@ -18,6 +18,7 @@ def examine(workspace: Workspace, jobs: Sequence[JobSpec]) -> Iterator[Finding]:
     try:
         known = workspace.secrets()
         yield ok("Lepton takes the token")
+        check(workspace.execution)
         groups = group_ids(workspace)
         for job in jobs:
             check_shapes(workspace, Ledger(job, groups=groups))
@@ -25,7 +26,6 @@ def examine(workspace: Workspace, jobs: Sequence[JobSpec]) -> Iterator[Finding]:
             check_documents(job, workspace.execution)
         if jobs:
             yield ok(f"the workspace has the shape {workspace.execution.resource_shape}")
-        check(workspace.execution)
     except (BackendError, ConfigError) as error:
         words, _, advice = str(error).partition("; ")
         yield problem(words, advice or "see docs/lepton.md")
@@ -43,3 +43,8 @@ def remarks(workspace: Workspace) -> Iterator[Finding]:
         )
     else:
         yield ok(f"results come home by {results.via}")
+    if results.via == "object" and (results.options.get("token") or credentials(str(results.url)).get("token")):
+        yield warning(
+            "the addresses for the results are signed with a session token, and end with it",
+            "use keys that outlive the evaluation; results that cannot be uploaded come through the log, if they fit",
+        )

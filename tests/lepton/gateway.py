@@ -34,6 +34,8 @@ class Gateway:
     def answer(self, request: Request) -> Reply | None:
         """The reply to a request, or what a fault makes of it."""
         self.world.data_requests.append((self.endpoint.name, request))
+        if self.endpoint.state() != "Stopped":
+            self.endpoint.asked = time.time()
         return answered(self.world.data_faults.take(request), request, self.served, self.world.stopping)
 
     def served(self, request: Request) -> Reply:

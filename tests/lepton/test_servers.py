@@ -135,6 +135,16 @@ class TestNeverReady:
         assert "was stopped on Lepton" in ended(place, handle)
         wait_until(lambda: not [name for name in place.service.live() if name.endswith("-0")])
 
+    @pytest.mark.parametrize(("days", "up"), [(6, True), (8, False)])
+    def test_nobody_asks_it_for_days(self, place: Place, days: int, up: bool) -> None:
+        handle = submitted(place)
+        place.until(handle, lambda found: found.state is JobState.RUNNING)
+        place.service.workload(endpoint_name(handle)).asked -= days * 86400
+        status = place.status(handle)
+        assert (status.state is JobState.RUNNING) is up
+        if not up:
+            assert "was stopped on Lepton" in ended(place, handle)
+
     def test_one_that_was_removed_in_the_middle_ends_its_benchmarks(self, place: Place) -> None:
         handle = submitted(place)
         place.until(handle, lambda found: found.state is JobState.RUNNING)

@@ -11,6 +11,8 @@ from tests.lepton.blueprint import Blueprint
 from tests.lepton.loglines import Log
 from tests.lepton.script import ENDED, Driver
 
+IDLE = 3600
+"""Seconds without a request after which an endpoint is scaled down that says nothing of it."""
 WAITING = frozenset({"Queueing", "Awaiting", "PendingRetry", "Stopped", "Archived", "Deleted"})
 """States without replicas."""
 EVENTS = {
@@ -47,18 +49,30 @@ class Workload:
     stopped: float | None = None
     archived: bool = False
     generated_token: str = ""
+    asked: float = 0.0
+    """When an endpoint was last asked at its own URL."""
     when_gone: Callable[[], None] = lambda: None
 
     def state(self) -> str:
         """Its state now, in the words of the service."""
         if self.deleting is not None:
             return "Deleting"
+        start = (self.spec.get("time_schedule") or {}).get("start_at")
+        if self.kind == "job" and start and time.time() < start:
+            return "Awaiting"
         if self.kind == "job" and (self.archived or self.outlived()):
             return "Archived"
         if self.stopped is not None:
             over = time.time() - self.stopped >= self.settle and not self.driver.busy()
             return "Stopped" if over else "Stopping"
-        return self.driver.state()
+        return "Stopped" if self.kind == "endpoint" and self.idle() else self.driver.state()
+
+    def idle(self) -> bool:
+        """Whether an endpoint had no request for so long that it was scaled down to none; requests do not bring it back."""
+        part = next(iter(self.spec.get("components") or []), self.spec)
+        scaler = part.get("auto_scaler") or part.get("autoscaling") or {}
+        limit = (scaler.get("scale_down") or {}).get("no_traffic_timeout", IDLE)
+        return bool(limit) and time.time() - (self.asked or self.created) >= limit
 
     def outcome(self) -> str:
         """Its last state that was not Archived."""
