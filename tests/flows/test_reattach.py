@@ -173,10 +173,8 @@ def test_kill_the_engine_at_every_boundary(stack: Stack, tmp_path: Path, endpoin
     assert not killed_everywhere(stack, place["execution"]["type"], settings, tmp_path, tmp_path)
 
 
-def test_a_killed_worker_ends_nothing(
-    stack: Stack, tmp_path: Path, endpoint: str, processes_only: dict[str, Any]
-) -> None:
-    run = begin(stack, tmp_path, endpoint, processes_only)
+def test_a_killed_worker_ends_nothing(stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]) -> None:
+    run = begin(stack, tmp_path, endpoint, place)
     engine_pid = run.engine
     stack.kill_worker()
     go(run)
@@ -188,10 +186,23 @@ def test_a_killed_worker_ends_nothing(
     assert starts(run.folder) == {"alpha": 1, "beta": 1}
 
 
-def test_a_killed_server_ends_nothing(
+def test_a_stopped_worker_ends_no_job(
     stack: Stack, tmp_path: Path, endpoint: str, processes_only: dict[str, Any]
 ) -> None:
+    """Prefect's worker takes its engines with it; the benchmarks go on without, and the next worker brings one back."""
     run = begin(stack, tmp_path, endpoint, processes_only)
+    stack.end_worker(signal.SIGTERM)
+    go(run)
+    try:
+        wait_for((run.folder / "beta.1" / "stage.exit").exists, 60)
+    finally:
+        stack.start_worker()
+    assert run.until(seconds=180) == "Completed", run.message
+    assert starts(run.folder) == {"alpha": 1, "beta": 1}
+
+
+def test_a_killed_server_ends_nothing(stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]) -> None:
+    run = begin(stack, tmp_path, endpoint, place)
     folder = run.folder
     stack.kill_server()
     (folder / "alpha.0" / "go").touch()
