@@ -35,7 +35,7 @@ def kill(evaluation: str, *, answer: Answer) -> None:
         said = clean_up(api, run)
     else:
         said = kill_evaluation(api, run)
-    state = read(api, killed.flow_run_id).state if answer.as_json else ""
+    state = read(api, killed.flow_run_id).type if answer.as_json else ""
     benchmark_name = killed.name if benchmark else None
     answer.give({"id": run.id, "benchmark": benchmark_name, "state": state, "message": said}, said)
 

@@ -63,19 +63,19 @@ def said(machine: Machine, *arguments: str, code: int = 0) -> Any:
 def test_commands_that_act_answer_with_documents(machine: Machine, tmp_path: Path) -> None:
     config = machine.config()
     ended = said(machine, "run", "--config", config)
-    assert (ended["state"], ended["results"]["benchmarks"][0]["state"]) == ("Completed", "COMPLETED")
+    assert (ended["state"], ended["results"]["benchmarks"][0]["state"]) == ("COMPLETED", "COMPLETED")
     lines = machine.run("logs", f"{ended['id']}.mmath_en", "--json").stdout.splitlines()
     assert all(set(json.loads(line)) == {"line"} for line in lines)
     (receipt,) = said(machine, "export", ended["id"], "--output-dir", str(tmp_path))
     assert receipt["id"] == ended["id"]
     assert (tmp_path / "results.json").exists()
     failed = said(machine, "run", "--config", config, "-o", "execution.fail=[mmath_en,mmath_zh]", code=1)
-    assert failed["state"] == "Failed"
+    assert failed["state"] == "FAILED"
     assert said(machine, "resume", failed["id"], "--detach")["id"] == failed["id"]
     begun = said(machine, "run", "--config", config, "-o", "execution.step_seconds=60", "--detach")
-    wait_for(lambda: machine.json("status", begun["id"])["state"] == "Running", 60)
+    wait_for(lambda: machine.json("status", begun["id"])["state"] == "RUNNING", 60)
     killed = said(machine, "kill", begun["id"])
-    assert (killed["id"], killed["benchmark"], killed["state"]) == (begun["id"], None, "Cancelled")
+    assert (killed["id"], killed["benchmark"], killed["state"]) == (begun["id"], None, "CANCELLED")
     assert said(machine, "reap", "--dry-run")["dry_run"] is True
     assert isinstance(said(machine, "reconcile")["done"], list)
     assert said(machine, "up") == {"url": machine.api_url, "own": True, "worker": True}
