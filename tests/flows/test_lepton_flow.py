@@ -4,14 +4,17 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.engine import fake_harness_image, require_image
-from tests.flows.stack import Stack, wait_for
+from tests.flows.stack import Run, Stack, free_port, wait_for
 from tests.flows.test_reattach import BOUNDARIES, killed_everywhere, starts
+from tests.flows.test_schedules import runs_of, switched_on
 from tests.lepton.service import Service
 
 pytestmark = pytest.mark.live
@@ -104,6 +107,52 @@ def test_cancelling_leaves_nothing_in_the_workspace(stack: Stack, cloud: Service
     run.cancel()
     wait_for(lambda: nothing_left(cloud), 30)
     assert run.until() == "Cancelled"
+
+
+def fake_server(port: int, life: int = 0) -> dict[str, Any]:
+    """The fake harness's model server as a deployment."""
+    command = f"fake-server {port} 0 {life}"
+    own = {"port": port, "command": command, "served_model_name": "fake-model"}
+    return {"type": "generic", "image": fake_harness_image(), **own}
+
+
+@pytest.mark.parametrize("cloud", ["legacy"], indirect=True)
+def test_cancelling_takes_the_endpoint_too(stack: Stack, cloud: Service, shared: Path) -> None:
+    settings = two(cloud, shared, "", "time.sleep(300)", endpoint_resource_shape="gpu.1xh200")
+    run = stack.start("lepton", {**settings, "target": {}, "deployment": fake_server(free_port())})
+    wait_for(lambda: run.labels.get("proctor.output_dir") and starts(run.folder)["alpha"] == 1, 120)
+    assert len(cloud.endpoints) == 1
+    run.cancel()
+    wait_for(lambda: nothing_left(cloud), 30)
+    assert run.until() == "Cancelled"
+
+
+@pytest.mark.parametrize("cloud", ["new"], indirect=True)
+def test_a_server_that_dies_ends_the_evaluation_and_leaves_nothing(stack: Stack, cloud: Service, shared: Path) -> None:
+    settings = two(cloud, shared, "", "time.sleep(300)", endpoint_resource_shape="gpu.1xh200")
+    run = stack.start("lepton", {**settings, "target": {}, "deployment": fake_server(free_port(), life=15)})
+    assert run.until(seconds=180) == "Failed"
+    assert {each["state_name"] for each in run.benchmarks()} == {"Failed"}
+    assert all("server died" in each["state"]["message"] for each in run.benchmarks()), run.benchmarks()
+    wait_for(lambda: nothing_left(cloud), 30)
+
+
+@pytest.mark.parametrize("cloud", ["legacy"], indirect=True)
+def test_a_scheduled_run_leaves_no_endpoint(stack: Stack, cloud: Service, shared: Path, tmp_path: Path) -> None:
+    settings = two(cloud, shared, "", "pass", endpoint_resource_shape="gpu.1xh200")
+    file = tmp_path / "nightly.yaml"
+    file.write_text(yaml.safe_dump({**settings, "target": {}, "deployment": fake_server(free_port())}))
+    soon = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
+    every = {"interval": 3600, "anchor_date": soon}
+    deployment = switched_on(stack, "lepton-nightly", "CANCEL_NEW", {"file": str(file)}, **every)
+    try:
+        first = wait_for(lambda: runs_of(stack, deployment), 60)[0]
+        run = Run(stack, first["id"])
+        assert run.until(seconds=180) == "Completed", run.message
+    finally:
+        stack.delete(f"/deployments/{deployment}")
+    assert len([each for each in cloud.requests if (each.method, each.path) == ("POST", "/deployments")]) == 1
+    assert nothing_left(cloud)
 
 
 @pytest.mark.timeout(1200)

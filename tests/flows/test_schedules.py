@@ -27,10 +27,16 @@ def runs_of(stack: Stack, deployment: str) -> list[dict[str, Any]]:
 
 def nightly(stack: Stack, name: str, strategy: str, file: Path, **schedule: Any) -> str:
     """A copy of the shipped deployment that is switched on; the answer is its id."""
+    wanted = {"file": str(file), "overrides": ["execution.score=0.75"], "tasks": ["mmath_en"]}
+    return switched_on(stack, name, strategy, wanted, **schedule)
+
+
+def switched_on(stack: Stack, name: str, strategy: str, wanted: dict[str, Any], **schedule: Any) -> str:
+    """The same for any named config."""
     shipped = stack.get("/deployments/name/evaluate/nightly")
     same = ("flow_id", "entrypoint", "work_pool_name", "job_variables", "tags", "parameter_openapi_schema")
     body = {key: shipped[key] for key in same} | {"name": name, "enforce_parameter_schema": True}
-    body["parameters"] = {"config": {"file": str(file), "overrides": ["execution.score=0.75"], "tasks": ["mmath_en"]}}
+    body["parameters"] = {"config": wanted}
     body |= {"concurrency_limit": 1, "concurrency_options": {"collision_strategy": strategy}}
     body["schedules"] = [{"schedule": schedule, "active": True}] if schedule else []
     return str(stack.post("/deployments/", body).raise_for_status().json()["id"])
