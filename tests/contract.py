@@ -307,15 +307,19 @@ class RunningContract(BackendContract):
         assert setup.wait(handle).state is JobState.COMPLETED
         assert (setup.runs("a.0"), setup.runs("b.1")) == (1, 1)
 
-    @pytest.mark.parametrize("delay", [0.05, 0.2, 0.4])
+    @pytest.mark.parametrize("delay", [0.02, 0.1, 0.3])
     def test_a_submitter_killed_in_between_is_no_loss_and_no_double(self, setup: Setup, delay: float) -> None:
-        setup.submit(setup.job(setup.step("warm.0")))
+        (warm,) = setup.submit(setup.job(setup.step("warm.0")))
         job = setup.job(*(setup.step(f"s.{index}") for index in range(4)), max_parallel=4)
-        code = (
-            f"import os, pickle, sys, threading; threading.Timer({delay}, lambda: os.kill(os.getpid(), 9)).start();"
-            "backend, job = pickle.loads(sys.stdin.buffer.read()); backend.submit([job]); import time; time.sleep(5)"
+        code = (  # the clock starts once everything is imported and the backend was reached
+            "import os, pickle, sys, threading, time; backend, job, warm = pickle.loads(sys.stdin.buffer.read());"
+            f"backend.poll([warm]); threading.Timer({delay}, lambda: os.kill(os.getpid(), 9)).start();"
+            "backend.submit([job]); time.sleep(5)"
         )
-        subprocess.run([sys.executable, "-c", code], input=pickle.dumps((setup.backend(), job)), check=False)
+        dying = subprocess.run(
+            [sys.executable, "-c", code], input=pickle.dumps((setup.backend(), job, warm)), check=False
+        )
+        assert dying.returncode == -9
         (handle,) = setup.submit(job)
         assert setup.wait(handle).state is JobState.COMPLETED
         assert [setup.runs(step.name) for step in job.steps] == [1, 1, 1, 1]
