@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
+from proctor.blocks.process import processes
+from proctor.blocks.stages import step_marker
 from tests.cluster import SSH_PORT, SSHD, USER, as_user, fake_harness, ssh_config
-from tests.flows.stack import Run, Stack, wait_for
+from tests.flows.stack import Run, Stack, free_port, wait_for
 from tests.flows.test_reattach import BOUNDARIES, killed_everywhere
 from tests.wan_proxy import WanProxy
 
 pytestmark = pytest.mark.live
 
+PROCTOR = str(Path(sys.executable).parent / "proctor")
 STEPS = {"alpha": "alpha.0", "beta": "beta.1"}
 
 
@@ -98,6 +101,47 @@ def test_a_preempted_job_runs_its_rest_again(
     assert len(submitted(run)) == 2
 
 
+def served(package: str, port: int) -> dict[str, Any]:
+    """A model server in the allocation."""
+    return {
+        "type": "generic",
+        "packages": [package],
+        "command": f"fake-server {port}",
+        "port": port,
+        "served_model_name": "fake-model",
+    }
+
+
+def test_the_walltime_ends_a_job_with_its_server_and_the_rest_runs_again(
+    stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
+) -> None:
+    script = "'alpha' in str(out) or (out / 'again').exists() or ((out / 'again').write_text(''), time.sleep(300))"
+    settings = config(tmp_path, shared, package, endpoint, script, walltime=60)
+    settings |= {"deployment": served(package, free_port()), "target": {}}
+    run = stack.start("slurm", settings)
+    assert run.until(seconds=300) == "Completed", run.message
+    assert starts(remote_folder(shared, run)) == {"alpha": 1, "beta": 2}
+    assert (run.folder / "server" / "harness.log").read_text().count("fake server is up") == 2
+    assert len(submitted(run)) == 2
+
+
+def test_killing_ends_the_successor_of_a_lost_job(
+    stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
+) -> None:
+    script = "'beta' in str(out) or time.sleep(300)"
+    run = stack.start("slurm", config(tmp_path, shared, package, endpoint, script))
+    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1, 90)
+    ((name, first),) = (line.split() for line in submitted(run))
+    marker = step_marker(name, STEPS["alpha"])
+    harness = [each for each in processes.marked([marker])[marker] if "srun" not in each.name()]
+    processes.signal_all(harness, kill=True)
+    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 2, 120)
+    assert [line for line in living(run) if first not in line], "another job of Slurm runs it"
+    done = subprocess.run([PROCTOR, "kill", run.id], env=stack.env, capture_output=True, text=True, check=False)
+    assert (done.returncode, living(run)) == (0, []), done.stderr
+    assert run.state == "Cancelled"
+
+
 @pytest.mark.timeout(1200)
 def test_kill_the_engine_at_every_boundary(
     stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
@@ -145,7 +189,7 @@ def test_a_cluster_that_stays_away_leaves_results_to_be_resumed(
     assert run.until(seconds=90) == "Unavailable", run.message
     assert "was left alone" in run.message or "resume" in run.message
     proxy.refuse = False
-    command = [str(Path(sys.executable).parent / "proctor"), "resume", run.id, "--detach"]
+    command = [PROCTOR, "resume", run.id, "--detach"]
     done = subprocess.run(command, env=stack.env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert run.until("Completed", "Failed", seconds=120) == "Completed", run.message
