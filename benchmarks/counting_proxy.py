@@ -1,4 +1,4 @@
-"""A loopback TCP proxy that counts the HTTP requests that pass through it."""
+"""A loopback TCP proxy that counts the HTTP requests that pass through it, and those that the server failed."""
 
 import asyncio
 import re
@@ -6,13 +6,18 @@ import threading
 from urllib.parse import urlsplit
 
 REQUEST = re.compile(rb"(?:GET|POST|PATCH|PUT|DELETE) \S+ HTTP/1\.1\r\n")
+FAILED = re.compile(rb"HTTP/1\.1 5\d\d ")
 
 
 class CountingProxy:
-    """Forwards a port of its own to a server on this machine, in a thread; `requests` counts what clients asked."""
+    """Forwards a port of its own to a server on this machine, in a thread.
+
+    `requests` counts what clients asked, `failed` the answers that say the server could not do it (a busy SQLite: 503).
+    """
 
     def __init__(self, url: str) -> None:
         self.requests = 0
+        self.failed = 0
         self.port = 0
         self._target = urlsplit(url)
         self._ready = threading.Event()
@@ -37,7 +42,10 @@ class CountingProxy:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counted: bool) -> None:
         try:
             while data := await reader.read(65536):
-                self.requests += len(REQUEST.findall(data)) if counted else 0
+                if counted:
+                    self.requests += len(REQUEST.findall(data))
+                else:
+                    self.failed += len(FAILED.findall(data))
                 writer.write(data)
                 await writer.drain()
         except ConnectionError:

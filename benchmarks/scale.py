@@ -1,14 +1,17 @@
 """What waiting costs: many benchmarks of one evaluation that nobody needs to do anything about."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import httpx
 import psutil
 
+from benchmarks.counting_proxy import CountingProxy
 from benchmarks.overhead import DRIVER
 from benchmarks.table import Row
 
@@ -23,7 +26,7 @@ def config(folder: str, count: int) -> dict[str, object]:
     """An evaluation of simulated benchmarks that run for hours."""
     execution = {"type": "simulated", "output_dir": folder, "step_seconds": 36000, "max_parallel": count}
     software: dict[str, object] = {"container": "none"}
-    tasks = [{"name": f"fake.wait_{index}", **software} for index in range(count)]
+    tasks = [{"name": f"fake.{Path(folder).name}_{index}", **software} for index in range(count)]
     endpoint = {"url": "http://127.0.0.1:9/v1/chat/completions", "model_id": "none"}
     return {
         "execution": execution,
@@ -32,9 +35,9 @@ def config(folder: str, count: int) -> dict[str, object]:
     }
 
 
-def running(api_url: str) -> int:
-    """How many of the benchmarks the server calls running; 0 while it has no time to say."""
-    wanted = {"flow_runs": {"name": {"like_": "fake.wait_"}, "state": {"type": {"any_": ["RUNNING"]}}}}
+def running(api_url: str, mark: str) -> int:
+    """How many of the benchmarks with this mark the server calls running; 0 while it has no time to say."""
+    wanted = {"flow_runs": {"name": {"like_": f"fake.{mark}_"}, "state": {"type": {"any_": ["RUNNING"]}}}}
     try:
         return int(httpx.post(f"{api_url}/flow_runs/count", json=wanted, timeout=60).raise_for_status().json())
     except httpx.HTTPError:
@@ -43,30 +46,40 @@ def running(api_url: str) -> int:
 
 def measure(api_url: str, database: str, count: int = WAITING) -> list[Row]:
     """The rows of this table; the evaluation is killed at the end."""
+    proxy = CountingProxy(api_url)
     with tempfile.TemporaryDirectory() as folder:
         begun = time.monotonic()
-        process = subprocess.Popen([sys.executable, "-c", DRIVER], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        env = {**os.environ, "PREFECT_API_URL": proxy.url}
+        process = subprocess.Popen(
+            [sys.executable, "-c", DRIVER], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env
+        )
         assert process.stdin
         process.stdin.write(json.dumps(config(folder, count)).encode())
         process.stdin.close()
         try:
-            while (waiting := running(api_url)) < count and time.monotonic() - begun < START_SECONDS:
+            while (waiting := running(api_url, Path(folder).name)) < count and time.monotonic() - begun < START_SECONDS:
                 assert process.poll() is None, "the evaluation ended before all benchmarks waited"
                 time.sleep(3)
-            seconds = time.monotonic() - begun
+            seconds, failed = time.monotonic() - begun, proxy.failed
             time.sleep(5)
-            engine = psutil.Process(process.pid)
-            before = engine.cpu_times()
-            time.sleep(LOOK_SECONDS)
-            after = engine.cpu_times()
-            used = (after.user + after.system - before.user - before.system) / LOOK_SECONDS
-            memory = engine.memory_info().rss / 2**20
+            used, memory = cost_of(psutil.Process(process.pid))
         finally:
             process.kill()
             process.wait()
-    label = f"{waiting} of {count} benchmarks waiting in one process, {database}"
+    label = f"{count} benchmarks waiting in one process, {database}"
     return [
         Row(f"{label}: until they wait", seconds, None, "s"),
+        Row(f"{label}: not started by then", count - waiting, 0, ""),
+        Row(f"{label}: failed requests until then", failed, 0, f"of {proxy.requests}"),
         Row(f"{label}: memory", memory, 400, "MB"),
         Row(f"{label}: CPU", used * 100, 5, "% of a core"),
     ]
+
+
+def cost_of(engine: psutil.Process) -> tuple[float, float]:
+    """Cores that a process uses while its benchmarks wait, and its memory in MB."""
+    before = engine.cpu_times()
+    time.sleep(LOOK_SECONDS)
+    after = engine.cpu_times()
+    used = (after.user + after.system - before.user - before.system) / LOOK_SECONDS
+    return used, engine.memory_info().rss / 2**20

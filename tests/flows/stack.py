@@ -65,6 +65,8 @@ class Stack:
 
     home: Path
     port: int = field(default_factory=free_port)
+    limit: int | None = None
+    """Flow runs that the worker takes at a time."""
     server: subprocess.Popen[bytes] | None = None
     worker: subprocess.Popen[bytes] | None = None
 
@@ -96,6 +98,7 @@ class Stack:
     def start_worker(self, *before: str) -> None:
         """A worker, by a command that starts another one where `before` says so."""
         arguments = ["--pool", "proctor", "--type", "process", "--name", "tests"]
+        arguments += ["--limit", str(self.limit)] if self.limit else []
         command = [*before, sys.executable, "-m", "proctor.flows.worker", *arguments]
         self.worker = self._start(command, "worker.log")
 
