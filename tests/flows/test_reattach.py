@@ -17,11 +17,12 @@ from docker.models.containers import Container
 from proctor.blocks.process import processes
 from proctor.blocks.stages import step_marker
 from tests.engine import engine, fake_harness_image
-from tests.flows.stack import Run, Stack, wait_for
+from tests.flows.stack import PREFECT, Run, Stack, wait_for
 
 pytestmark = pytest.mark.live
 
 HARNESS = Path(__file__).parent.parent / "fake_harness"
+PROCTOR = str(Path(sys.executable).parent / "proctor")
 STEPS = {"alpha": "alpha.0", "beta": "beta.1"}
 
 
@@ -277,21 +278,63 @@ def murder(run: Run, step: str) -> None:
     processes.signal_all(processes.marked([marker])[marker], kill=True)
 
 
-def test_cancelling_leaves_nothing_behind(stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]) -> None:
-    run = begin(stack, tmp_path, endpoint, place)
+STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n{GO}"
+"""A harness that does not listen to TERM."""
+
+
+def combined(name: str, *pairs: tuple[str, str]) -> pytest.MarkDecorator:
+    """Some pairs of a backend and something else: all of them would take minutes and show nothing more."""
+    return pytest.mark.parametrize(("place", name), pairs, indirect=["place"])
+
+
+SCRIPTS = {"obeys": GO, "ignores TERM": STUBBORN}
+
+
+@combined("harness", ("local", "obeys"), ("local", "ignores TERM"), ("process", "ignores TERM"))
+def test_cancelling_leaves_nothing_behind(
+    stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any], harness: str
+) -> None:
+    run = begin(stack, tmp_path, endpoint, place, SCRIPTS[harness])
     assert leftovers(run)
     run.cancel()
     wait_for(lambda: not leftovers(run), 30)
     assert run.until() == "Cancelled"
 
 
+COMMANDS = {"prefect": [PREFECT, "flow-run", "cancel"], "proctor": [PROCTOR, "kill"]}
+
+
+def command(stack: Stack, *words: str) -> str:
+    """What a command of a user says."""
+    done = subprocess.run(
+        words, env=stack.env, cwd=stack.home, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@combined("tool", ("process", "proctor"), ("local", "prefect"))
+def test_cancelling_by_a_command_leaves_nothing_behind(
+    stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any], tool: str
+) -> None:
+    run = begin(stack, tmp_path, endpoint, place)
+    command(stack, *COMMANDS[tool], run.flow_run_id if tool == "prefect" else run.id)
+    wait_for(lambda: not leftovers(run), 30)
+    assert run.until() == "Cancelled"
+    assert starts(run.folder)["beta"] == 0
+
+
+@combined("tool", ("process", "ui"), ("local", "proctor"), ("process", "prefect"))
 def test_cancelling_one_benchmark_ends_it_alone(
-    stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]
+    stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any], tool: str
 ) -> None:
     run = begin(stack, tmp_path, endpoint, place)
     alpha = wait_for(lambda: next((each for each in run.benchmarks() if each["name"] == "fake.alpha"), None))
     assert alpha
-    run.cancel(alpha["id"])
+    if tool == "ui":
+        run.cancel(alpha["id"])
+    else:
+        command(stack, *COMMANDS[tool], str(alpha["id"]) if tool == "prefect" else f"{run.id}.alpha")
     wait_for(lambda: run.states()["alpha"] == "Cancelled", 30)
     go(run)
     assert run.until() == "Failed"
