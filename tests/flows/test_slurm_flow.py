@@ -121,7 +121,8 @@ def test_the_walltime_ends_a_job_with_its_server_and_the_rest_runs_again(
     run = stack.start("slurm", settings)
     assert run.until(seconds=300) == "Completed", run.message
     assert starts(remote_folder(shared, run)) == {"alpha": 1, "beta": 2}
-    assert (run.folder / "server" / "harness.log").read_text().count("fake server is up") == 2
+    log = remote_folder(shared, run) / "server" / "harness.log"
+    assert log.read_text().count("fake server is up") == 2
     assert len(submitted(run)) == 2
 
 
