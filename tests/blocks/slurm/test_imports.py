@@ -167,7 +167,7 @@ def test_what_a_tag_named_is_kept_for_its_evaluation_and_removed_when_nobody_use
     setup.image = "registry.example/eval/fake:latest"
     (first,) = submit(setup, 1)
     assert setup.wait(first, 90).state is JobState.COMPLETED, log(first)
-    (kept,) = (shared / "images").glob("*.tag-*[fq]")
+    (kept,) = (shared / "images").glob("*.tag-*.s*[fh]")
     subprocess.run(["touch", "-d", "20 days ago", str(kept)], check=True)
     (second,) = submit(setup, 1)
     assert setup.wait(second, 90).state is JobState.COMPLETED, log(second)
