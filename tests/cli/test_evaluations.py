@@ -144,7 +144,7 @@ def test_what_is_out_of_sight_can_be_resumed(machine: Machine, finished: str) ->
     wait_for(lambda: (last := machine.json("status", named[1]))["ended"] not in {None, first["ended"]} and last, 90, 1)
     done = machine.run("resume", finished)
     assert done.returncode == 1
-    assert "only an evaluation that failed or crashed can be resumed" in done.stderr
+    assert "only an evaluation that ended early" in done.stderr
 
 
 def test_what_nobody_confirms_is_unknown() -> None:
