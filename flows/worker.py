@@ -8,9 +8,11 @@ processes that nobody waits for can only be seen from their own machine, so ever
 
 import asyncio
 import itertools
+import os
 import runpy
 import sys
 import threading
+from pathlib import Path
 
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.logging import get_logger
@@ -50,6 +52,8 @@ async def look(client: PrefectClient, count: int) -> list[str]:
 
 
 if __name__ == "__main__":
+    # prefect.yaml starts engines by the name `python`, which must be ours also where nobody activated our environment
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     threading.Thread(target=lambda: asyncio.run(look_after()), daemon=True).start()
     sys.argv = ["prefect", "worker", "start", *sys.argv[1:]]
     runpy.run_module("prefect", run_name="__main__", alter_sys=True)
