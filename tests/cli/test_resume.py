@@ -82,6 +82,7 @@ ALIVE = f"{os.uname().nodename} {os.getpid()} {psutil.Process().create_time():.0
         ("", {"state": "SCHEDULED"}, "is Scheduled; only an evaluation that ended early"),
         ("far 1 1", {"state": "CRASHED", "deployed": False}, "was started inside a process of its own"),
     ],
+    ids=["alive", "elsewhere", "handed back", "scheduled", "in a process"],
 )
 def test_what_cannot_be_resumed_is_told(
     machine: Machine, api: PrefectApi, engine: str, made: dict[str, Any], words: str
