@@ -27,6 +27,7 @@ def area(path: Path) -> str:
     return next(name for name, beginnings in AREAS.items() if place.startswith(beginnings))
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tell pytest-xdist (`--dist loadgroup`) what stays together."""
     for item in items:

@@ -377,6 +377,14 @@ class TestCancelling:
         assert time.monotonic() - started < 30
         assert (place.service.jobs, place.service.endpoints, place.service.secrets) == ([], [], {})
 
+    def test_a_service_that_asks_for_patience_gets_it(self, place: Place) -> None:
+        handle = submit_until(place, place.one())
+        place.service.fault("DELETE", "/jobs*", status=429, headers={"Retry-After": "2"})
+        started = time.monotonic()
+        assert place.backend().cancel([handle])[handle].state is JobState.CANCELLED
+        assert time.monotonic() - started >= 2
+        assert place.service.jobs == []
+
     def test_a_removal_that_takes_its_time_is_not_called_done(
         self, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:

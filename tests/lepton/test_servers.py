@@ -385,3 +385,21 @@ class TestNamed:
         self.endpoint(place)
         place.service.script("llama", [("Ready", None)])
         assert "put it into a variable and name that as api_key_name" in str(place.refused(self.job(place)))
+
+
+def test_a_token_that_only_endpoints_refuse_makes_nothing_and_fails_nothing(place: Place) -> None:
+    def refuse() -> None:
+        for path in ("/deployments*", "/endpoints*"):
+            place.service.fault("*", path, status=401, times=None)
+
+    refuse()
+    assert "refuses the token (401)" in str(place.refused(served(place)))
+    assert (place.service.endpoints, place.service.jobs) == ([], [])
+    place.service.faults.clear()
+    place.service.script("*-s", [("Starting", 3), ("Ready", None)])
+    handle = submitted(place)
+    refuse()
+    with pytest.raises(TransientError, match=r"refuses the token \(401\)"):
+        place.status(handle)
+    place.service.faults.clear()
+    place.until(handle, lambda found: found.state is JobState.RUNNING)
