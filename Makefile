@@ -34,7 +34,7 @@ demo: install  ## run the main job on embedded defaults and print the scores
 test: dev  ## all tests; brings up the real services they need
 	@$(BIN)/pytest -m "not live" -n 2
 	@scripts/services
-	@$(BIN)/pytest -m live -n 4 --dist loadgroup
+	@$(BIN)/pytest -m live -n 4 --dist loadscope
 
 test-unit: dev  ## offline unit tests only
 	@$(BIN)/pytest -m "not live" -n 2

@@ -1,10 +1,10 @@
 """Fixtures that every test may use."""
 
 import os
-from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = ["tests.cluster", "tests.tracking"]
 
@@ -16,22 +16,26 @@ AREAS = {
 }
 """Live tests of one area share services (a Prefect server, the stack's port, the cluster) and run one after the other, the
 areas side by side: most of their time they wait."""
-HERE = Path(__file__).parent
 
 REQUIRE_LIVE = os.environ.get("PROCTOR_REQUIRE_LIVE") == "1"
 
 
-def area(path: Path) -> str:
-    """The first area that a test's file belongs to."""
-    place = path.relative_to(HERE).as_posix()
+def area(nodeid: str) -> str:
+    """The first area that a test belongs to."""
+    place = nodeid.removeprefix("tests/")
     return next(name for name, beginnings in AREAS.items() if place.startswith(beginnings))
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tell pytest-xdist (`--dist loadgroup`) what stays together."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(area(item.path)))
+class AreaScheduling(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types for it
+    """Gives each area to one worker of pytest-xdist."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return area(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> AreaScheduling | None:
+    """With `--dist loadscope` what stays together are the areas."""
+    return AreaScheduling(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 def unavailable(reason: str) -> NoReturn:
