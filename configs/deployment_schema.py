@@ -10,12 +10,12 @@ from proctor.configs.fields import EnvMap, Section
 class Endpoints(Section):
     """Paths of the server's routes."""
 
-    chat: str = "/v1/chat/completions"
-    completions: str = "/v1/completions"
-    embedding: str = "/v1/embeddings"
-    ranking: str = "/v1/ranking"
-    health: str = "/health"
-    models: str = "/v1/models"
+    chat: str = Field("/v1/chat/completions", description="Of chat requests, those with images too.")
+    completions: str = Field("/v1/completions", description="Of text completions.")
+    embedding: str = Field("/v1/embeddings", description="Of embeddings.")
+    ranking: str = Field("/v1/ranking", description="Of rankings.")
+    health: str = Field("/health", description="Answers 200 once the server is up.")
+    models: str = Field("/v1/models", description="Lists the served models; the server is ready when ours is there.")
 
     def path(self, endpoint_type: str) -> str:
         """The route for an endpoint type; a vision model answers on the chat route."""
@@ -31,11 +31,11 @@ class NoDeployment(Section):
 class BaseDeployment(Section):
     """What every model server has in common."""
 
-    image: str | None = None
+    image: str | None = Field(None, description="The server's image, best by digest; default: the kind's own.")
     packages: list[str] = Field(
         default_factory=list, description="The server's Python packages, for backends without containers."
     )
-    port: int = Field(8000, ge=1, le=65535)
+    port: int = Field(8000, ge=1, le=65535, description="Port that the server listens on.")
     served_model_name: str | None = Field(
         None, description="The name requests use; default: target.api_endpoint.model_id."
     )
@@ -53,25 +53,27 @@ class CheckpointDeployment(BaseDeployment):
 
     checkpoint_path: str | None = Field(None, description="Folder of the model, mounted at /checkpoint.")
     hf_model_handle: str | None = Field(None, description="Model of the Hugging Face hub instead of a checkpoint.")
-    tensor_parallel_size: int = Field(1, ge=1)
-    pipeline_parallel_size: int = Field(1, ge=1)
-    data_parallel_size: int = Field(1, ge=1)
+    tensor_parallel_size: int = Field(1, ge=1, description="GPUs that share each layer of the model.")
+    pipeline_parallel_size: int = Field(1, ge=1, description="Stages that the layers of the model are spread over.")
+    data_parallel_size: int = Field(1, ge=1, description="Copies of the model in one server.")
 
 
 class VllmDeployment(CheckpointDeployment):
     """vLLM."""
 
     type: Literal["vllm"] = "vllm"
-    max_model_len: int | None = Field(None, ge=1)
-    gpu_memory_utilization: float = Field(0.95, gt=0, le=1)
+    max_model_len: int | None = Field(None, ge=1, description="Tokens of prompt and answer; default: the model's own.")
+    gpu_memory_utilization: float = Field(0.95, gt=0, le=1, description="Share of GPU memory that the server takes.")
 
 
 class SglangDeployment(CheckpointDeployment):
     """SGLang."""
 
     type: Literal["sglang"] = "sglang"
-    max_model_len: int | None = Field(None, ge=1)
-    gpu_memory_utilization: float | None = Field(None, gt=0, le=1)
+    max_model_len: int | None = Field(None, ge=1, description="Tokens of prompt and answer; default: the model's own.")
+    gpu_memory_utilization: float | None = Field(
+        None, gt=0, le=1, description="Share of GPU memory that the server takes; default: SGLang's own."
+    )
 
 
 class NimDeployment(BaseDeployment):

@@ -135,25 +135,29 @@ class SlurmExecution(BaseExecution):
     ssh_key_path: str | None = Field(None, description="Private key; default: the SSH config's or the agent's.")
     ssh_control_path: str | None = Field(None, description="An existing OpenSSH control socket to go through.")
     ssh_config: str | None = Field(None, description="An SSH config file instead of ~/.ssh/config and the system's.")
-    account: str | None = None
-    partition: str | None = None
-    qos: str | None = None
-    nodes: int = Field(1, ge=1)
+    account: str | None = Field(None, description="Account that the job is charged to; default: the user's own.")
+    partition: str | None = Field(None, description="Partition; default: the cluster's.")
+    qos: str | None = Field(None, description="Quality of service; default: the account's.")
+    nodes: int = Field(1, ge=1, description="Nodes of a job.")
     num_instances: int = Field(
         1, ge=1, description="Independent copies of the server, behind a load balancer when more than one."
     )
-    ntasks_per_node: int = Field(1, ge=1)
-    gpus_per_node: int | None = Field(None, ge=0)
-    gres: str | None = None
-    cpus_per_task: int | None = Field(None, ge=1)
+    ntasks_per_node: int = Field(
+        1, ge=1, description="As for sbatch; the server and each benchmark are one task anyway."
+    )
+    gpus_per_node: int | None = Field(None, ge=0, description="GPUs of a node, for the server or else the benchmarks.")
+    gres: str | None = Field(None, description="Generic resources as for sbatch, for instance gpu:h100:8.")
+    cpus_per_task: int | None = Field(None, ge=1, description="CPUs of a task.")
     memory: str | None = Field(None, description="Memory of a node, for instance 256G.")
     walltime: Seconds = Field(3600.0, description="Limit of one job: HH:MM:SS, D-HH:MM:SS or seconds.")
     max_walltime: Seconds | None = Field(432000.0, description="Limit of all attempts of a job together.")
-    container_runtime: Literal["pyxis", "apptainer", "podman", "docker", "charliecloud", "none"] = "pyxis"
+    container_runtime: Literal["pyxis", "apptainer", "podman", "docker", "charliecloud", "none"] = Field(
+        "pyxis", description="What runs images on the nodes; none builds virtual environments instead."
+    )
     container_mounts: list[str] = Field(
         default_factory=list, description="SOURCE:TARGET[:ro] for benchmarks and servers."
     )
-    mount_home: bool = True
+    mount_home: bool = Field(True, description="Whether containers see the user's home, where the runtime asks.")
     image_cache: str | None = Field(
         None, description="Folder of the cluster for imported images and environments; default: in output_dir."
     )
@@ -167,11 +171,13 @@ class SlurmExecution(BaseExecution):
         "wait",
         description="What to do with a job that waits for something that will never come: leave it, or cancel it.",
     )
-    sbatch_comment: str | None = None
-    sbatch_extra_flags: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
-    exclusive: bool = False
-    reservation: str | None = None
-    dependency: str | None = None
+    sbatch_comment: str | None = Field(None, description="Comment of the job.")
+    sbatch_extra_flags: dict[str, str | int | float | bool | None] = Field(
+        default_factory=dict, description="Further flags of sbatch by their long names; true for one without a value."
+    )
+    exclusive: bool = Field(False, description="Share the nodes with no other job.")
+    reservation: str | None = Field(None, description="Reservation to run in.")
+    dependency: str | None = Field(None, description="Jobs to wait for as sbatch writes it, for instance afterok:4711.")
     mail: str | None = Field(None, description="Address that Slurm mails at the end or failure of a job.")
     requeue: bool = Field(
         False, description="Let Slurm requeue a job by itself; otherwise Proctor starts the rest again."

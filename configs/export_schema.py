@@ -50,7 +50,7 @@ class WandbExport(DestinationSettings):
     )
     dir: str | None = Field(None, description="Folder of that folder; default: the folder of the evaluation.")
     run_name: str | None = Field(None, description="Default: the evaluation's name and id.")
-    group: str | None = None
+    group: str | None = Field(None, description="Group that the run belongs to.")
     tags: list[str] = Field(default_factory=list, description="Tags of the run.")
 
 

@@ -26,7 +26,7 @@ class ApiEndpoint(Section):
     api_key_name: str | None = Field(None, description="NAME of the environment variable that holds the API key.")
     type: Literal["openai", "lepton"] = Field("openai", description="`lepton` finds URL and token by deployment_name.")
     deployment_name: str | None = Field(None, description="Name of a Lepton endpoint (with type: lepton).")
-    stream: bool | None = None
+    stream: bool | None = Field(None, description="Whether the harness asks for streamed answers; default: its own.")
     adapter_config: dict[str, Any] | None = Field(
         None, description="Interceptors of the harness's request adapter; passed through as they stand."
     )
@@ -52,7 +52,7 @@ class BenchmarkConfig(Section):
         default_factory=dict, description="Merged into the harness's run config."
     )
     dataset_dir: str | None = Field(None, description="Folder with the data, mounted into the container.")
-    dataset_mount_path: str = "/datasets"
+    dataset_mount_path: str = Field("/datasets", description="Where the container sees dataset_dir.")
     pre_cmd: str = Field("", description="Shell text before the harness; needs trust_pre_cmd.")
     post_cmd: str = Field("", description="Shell text after the harness; needs trust_pre_cmd.")
     timeout: Seconds | None = Field(None, description="Wall-clock limit of this benchmark: HH:MM:SS or seconds.")

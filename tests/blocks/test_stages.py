@@ -104,6 +104,28 @@ def wait_until(path: Path, seconds: float = 10) -> None:
         time.sleep(0.02)
 
 
+def test_an_image_that_only_knows_the_older_command_runs_too(bench: Bench) -> None:
+    tool = bench.root / "bin" / "nemo-evaluator"
+    tool.rename(tool.with_name("eval-factory"))
+    bench.write('echo "$1 $2" >$OUT/asked; echo x: 1 >$OUT/results.yml')
+    job = bench.job("a.0")
+    assert bench.run(job, job.steps[0]).state is JobState.COMPLETED
+    assert (bench.root / "a.0" / "asked").read_text() == "run_eval --run_config\n"
+
+
+def test_an_image_without_a_harness_is_told(bench: Bench) -> None:
+    (bench.root / "bin" / "nemo-evaluator").unlink()
+    job = bench.job("a.0")
+    assert bench.run(job, job.steps[0]).exit_code == 127
+
+
+def test_nothing_is_told_to_anybody_about_the_run(bench: Bench) -> None:
+    bench.write('echo "$NEMO_EVALUATOR_TELEMETRY_LEVEL" >$OUT/level; echo x: 1 >$OUT/results.yml')
+    job = bench.job("a.0")
+    bench.run(job, job.steps[0])
+    assert (bench.root / "a.0" / "level").read_text() == "0\n"
+
+
 def test_success_is_told_with_its_times(bench: Bench) -> None:
     job = bench.job("a.0")
     status = bench.run(job, job.steps[0])

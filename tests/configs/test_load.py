@@ -274,3 +274,15 @@ def test_a_mount_of_lepton_survives_being_a_parameter(tmp_path: Path) -> None:
     shown = config.model_dump(mode="json", exclude_unset=True)
     assert shown["execution"]["mounts"][0]["from"] == "node-nfs:a"
     assert type(config).model_validate(shown) == config
+
+
+def test_every_field_of_the_form_in_the_ui_says_what_it_is() -> None:
+    schema = EvaluationConfig.model_json_schema()
+    silent = [
+        f"{name}.{key}"
+        for name, section in {**schema["$defs"], "EvaluationConfig": schema}.items()
+        for key, field in section.get("properties", {}).items()
+        if key != "type" and "$ref" not in field and not field.get("description")
+    ]
+    assert silent == []
+    assert all(section.get("description") for section in schema["$defs"].values() if "properties" in section)
