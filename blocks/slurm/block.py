@@ -21,6 +21,7 @@ from proctor.blocks.slurm.render import render
 from proctor.blocks.slurm.states import GAVE_UP, meaning
 from proctor.blocks.slurm.upload import upload, variables
 from proctor.blocks.slurm.verdict import stuck, verdict
+from proctor.blocks.stage_files import lost
 from proctor.blocks.stray import Stray
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import SlurmExecution
@@ -173,12 +174,15 @@ def given_up(handle: JobHandle, words: str) -> JobStatus:
 
 
 def as_cancelled(status: JobStatus) -> JobStatus:
-    """A job that was just ended: what had not begun never will."""
+    """A job that was just ended: what had not begun never will, and what was lost meanwhile is not started again."""
     steps = {
-        name: each if each.state.final else StepStatus(JobState.CANCELLED, None, "cancelled", each.started)
+        name: each
+        if each.state.final and not lost(each)
+        else StepStatus(JobState.CANCELLED, None, "cancelled", each.started, each.ended)
         for name, each in status.steps.items()
     }
-    return status if status.state.final else replace(status, state=JobState.CANCELLED, steps=steps)
+    ended = status.state.final and not any(map(lost, status.steps.values()))
+    return replace(status, state=status.state if ended else JobState.CANCELLED, steps=steps)
 
 
 def read_answers(jobs: Sequence[JobSpec], text: str, errors: str) -> dict[str, JobHandle | BackendError]:
