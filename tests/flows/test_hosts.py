@@ -64,7 +64,9 @@ def test_an_evaluation_waits_for_the_machine_of_its_jobs(
     stack.worker.wait()
     stack.start_worker()
     go(run)
-    assert run.until(seconds=120) == "Completed", run.message
+    assert run.until(seconds=240) == "Completed", (
+        run.message
+    )  # it looks for its machine every two minutes at the latest
     assert starts(run.folder) == {"alpha": 1, "beta": 1}
     assert run.engine != engine
     assert not leftovers(run)
