@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine import require_image
-from tests.flows.stack import free_port
+from tests.flows.stack import free_port, wait_for
 from tests.lepton.service import Service
 
 pytestmark = pytest.mark.live
@@ -30,7 +30,9 @@ def test_everything_is_as_expected_and_nothing_is_left(family: str) -> None:
         done = smoke(service)
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stdout.splitlines()[-1] == "everything is as expected"
-        assert (service.live(), service.secrets) == ([], {})
+        wait_for(
+            lambda: (service.live(), service.secrets) == ([], {}), 20
+        )  # a removal that was asked for takes a moment
 
 
 def test_a_difference_is_told() -> None:
