@@ -131,10 +131,14 @@ class Stack:
         self.end_worker(signal.SIGKILL)
 
     def end_worker(self, number: signal.Signals) -> None:
-        """Send the worker a signal that ends it."""
+        """Send the worker a signal that ends it, and after half a minute KILL, as service managers do."""
         assert self.worker
         os.kill(self.worker.pid, number)
-        self.worker.wait()
+        try:
+            self.worker.wait(30)
+        except subprocess.TimeoutExpired:
+            self.worker.kill()
+            self.worker.wait()
 
     def kill_server(self) -> None:
         assert self.server
