@@ -131,14 +131,10 @@ class Stack:
         self.end_worker(signal.SIGKILL)
 
     def end_worker(self, number: signal.Signals) -> None:
-        """Send the worker a signal that ends it, and after half a minute KILL, as service managers do."""
+        """Send the worker a signal that ends it."""
         assert self.worker
         os.kill(self.worker.pid, number)
-        try:
-            self.worker.wait(30)
-        except subprocess.TimeoutExpired:
-            self.worker.kill()
-            self.worker.wait()
+        self.worker.wait()
 
     def kill_server(self) -> None:
         assert self.server
