@@ -146,9 +146,9 @@ def test_a_scheduled_run_leaves_no_endpoint(stack: Stack, cloud: Service, shared
     every = {"interval": 3600, "anchor_date": soon}
     deployment = switched_on(stack, "lepton-nightly", "CANCEL_NEW", {"file": str(file)}, **every)
     try:
-        first = wait_for(lambda: runs_of(stack, deployment), 120)[0]
+        first = wait_for(lambda: runs_of(stack, deployment), 60)[0]
         run = Run(stack, first["id"])
-        assert run.until(seconds=300) == "Completed", run.message
+        assert run.until(seconds=180) == "Completed", run.message
     finally:
         stack.delete(f"/deployments/{deployment}")
     assert len([each for each in cloud.requests if (each.method, each.path) == ("POST", "/deployments")]) == 1
