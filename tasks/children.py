@@ -93,7 +93,10 @@ class BenchmarkRuns:
             yield
 
     async def end(self, run: FlowRun, state: State[Any]) -> State[Any]:
-        """End a run in this state, or in Cancelled where somebody has cancelled it meanwhile; the answer is its end."""
+        """End a run in this state, or in Cancelled where somebody has cancelled it meanwhile; the answer is its end.
+
+        A server that was away may have taken the state and lost its answer; it then refuses to take it twice.
+        """
         async with self._turn:
             try:
                 answer = await api().set_flow_run_state(run.id, state)
@@ -102,6 +105,9 @@ class BenchmarkRuns:
                 return state
             if answer.status is SetStateStatus.ACCEPT:
                 return state
+            now = (await api().read_flow_run(run.id)).state
+            if now is None or not now.is_cancelling():
+                return state if now is None or now.type is state.type else now
             over: State[Any] = Cancelled(message="it had ended when it was cancelled")
             await api().set_flow_run_state(run.id, over, force=True)
             return over

@@ -345,8 +345,8 @@ class RunningContract(BackendContract):
     ) -> None:
         monkeypatch.setenv("CANARY", "canary-4711")
         script = "(out / 'seen').write_text(os.environ['WEIRD']); assert os.environ['TOKEN'] == 'canary-%d' % 4711;"
-        script += "import glob; lines = [open(path, 'rb').read() for path in glob.glob('/proc/[0-9]*/cmdline')];"
-        script += "assert not [line for line in lines if b'canary-%d' % 4711 in line]"
+        script += "argv = os.popen(\"cat /proc/[0-9]*/cmdline 2>/dev/null | tr -dc '[:print:]'\").read();"
+        script += "assert 'python' in argv and 'canary-%d' % 4711 not in argv"
         step = setup.step("a.0", script, EnvVar("WEIRD", "lit", WEIRD), EnvVar("TOKEN", "host", "CANARY"))
         (handle,) = setup.submit(setup.job(step))
         assert setup.wait(handle).state is JobState.COMPLETED, (setup.folder / "a.0" / "harness.log").read_text()

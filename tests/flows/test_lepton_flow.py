@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -142,12 +141,12 @@ def test_a_scheduled_run_leaves_no_endpoint(stack: Stack, cloud: Service, shared
     settings = two(cloud, shared, "", "pass", endpoint_resource_shape="gpu.1xh200")
     file = tmp_path / "nightly.yaml"
     file.write_text(yaml.safe_dump({**settings, "target": {}, "deployment": fake_server(free_port())}))
-    soon = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
-    every = {"interval": 3600, "anchor_date": soon}
-    deployment = switched_on(stack, "lepton-nightly", "CANCEL_NEW", {"file": str(file)}, **every)
+    deployment = switched_on(stack, "lepton-nightly", "CANCEL_NEW", {"file": str(file)}, interval=3600)
     try:
         first = wait_for(lambda: runs_of(stack, deployment), 60)[0]
+        assert first["auto_scheduled"] is True
         run = Run(stack, first["id"])
+        run.hurry()
         assert run.until(seconds=180) == "Completed", run.message
     finally:
         stack.delete(f"/deployments/{deployment}")
