@@ -104,7 +104,11 @@ def known_address() -> Address:
         raise CommandError(
             "there is no Prefect server to ask: set PREFECT_API_URL, or start this machine's: proctor up"
         )
-    return Address(record.url, "this machine's stack, `proctor up` starts it")
+    from proctor.cli.services import alive  # noqa: PLC0415 (psutil, 10 ms)
+
+    if not alive(record):  # its port may be somebody else's by now
+        raise ServerAwayError("the Prefect server of this machine does not run; `proctor up` starts it")
+    return Address(record.url, "this machine's stack")
 
 
 def connect() -> PrefectApi:

@@ -142,16 +142,15 @@ def check_server() -> Finding:
     """Whether there is a Prefect server, and a worker that would run an evaluation."""
     from proctor.cli import workers  # noqa: PLC0415 (httpx)
     from proctor.cli.address import here  # noqa: PLC0415
-    from proctor.cli.api import PrefectApi, known_address  # noqa: PLC0415
+    from proctor.cli.api import PrefectApi, ServerAwayError, known_address  # noqa: PLC0415
 
     try:
         api = PrefectApi(known_address())
-    except CommandError:
-        return ok("no Prefect server is named: `proctor run` starts this machine's own")
-    try:
         missing = workers.nobody(api)
     except CommandError as error:
-        if here() is None:
+        if here() is not None:
+            return problem(error.message, "start the server, or correct PREFECT_API_URL")
+        if isinstance(error, ServerAwayError):
             return ok("this machine's Prefect server is down: `proctor run` starts it again")
-        return problem(error.message, "start the server, or correct PREFECT_API_URL")
+        return ok("no Prefect server is named: `proctor run` starts this machine's own")
     return warning(missing, "start a worker") if missing else ok(f"Prefect at {api.address.url} has a worker")

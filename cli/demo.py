@@ -8,7 +8,7 @@ import click
 
 from proctor.cli.answer import Answer, json_option
 from proctor.cli.run import evaluate
-from proctor.cli.stack import free_port
+from proctor.cli.stack import listening, port_of
 from proctor.configs.load import read_config
 
 
@@ -24,5 +24,7 @@ def demo(overrides: tuple[str, ...], *, detach: bool, answer: Answer) -> None:
 
     folder = Path(str(proctor.demo.__file__)).parent
     os.environ["PROCTOR_DEMO"] = str(folder)
-    loaded = read_config(folder, "demo", [f"deployment.port={free_port([])}", *overrides], ())
+    with listening([]) as probe:
+        port = port_of(probe)
+    loaded = read_config(folder, "demo", [f"deployment.port={port}", *overrides], ())
     sys.exit(evaluate(loaded.config, answer, detach=detach))

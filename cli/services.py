@@ -12,8 +12,18 @@ CLOCK_SLACK = 2.0
 """Seconds by which a process's start time may seem to move when the clock of the machine is set."""
 
 
-def start(name: str, command: Sequence[str], environment: Mapping[str, str], url: str, version: str) -> Record:
-    """Start a process in a session of its own, so that no Ctrl-C reaches it, with its output in `<name>.log`."""
+def start(
+    name: str,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    url: str,
+    version: str,
+    handed: Sequence[int] = (),
+) -> Record:
+    """Start a process in a session of its own, so that no Ctrl-C reaches it, with its output in `<name>.log`.
+
+    It inherits the descriptors in `handed`, and no other.
+    """
     with log_file(name).open("ab") as log:
         log_file(name).chmod(0o600)
         process = subprocess.Popen(
@@ -24,6 +34,7 @@ def start(name: str, command: Sequence[str], environment: Mapping[str, str], url
             env=dict(environment),
             cwd=home(),
             umask=0o077,
+            pass_fds=handed,
             start_new_session=True,
         )
     return Record(process.pid, psutil.Process(process.pid).create_time(), url, version)

@@ -7,6 +7,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -47,7 +48,7 @@ def ensure(say: Say, named: Collection[str] = ()) -> Stack:
     at once. Raises CommandError with the last log lines of what did not start.
     """
     address, server = here(), read_record("server")
-    if address and not (server and server.url == address.url):
+    if address and not is_ours(address, server):
         return Stack(address, own=False)
     if running() and not named:
         return own_stack()
@@ -55,6 +56,13 @@ def ensure(say: Say, named: Collection[str] = ()) -> Stack:
         if named or not running():
             bring_up(say, named)
     return own_stack()
+
+
+def is_ours(address: Address, server: Record | None) -> bool:
+    """Whether an address means this machine's own server: it serves there, or did and nobody else does now."""
+    if server is None or server.url != address.url:
+        return False
+    return services.alive(server) or not answers(address.url)
 
 
 def own_stack() -> Stack:
@@ -94,10 +102,10 @@ def bring_up(say: Say, named: Collection[str]) -> None:
 
 def start_server(last: Record | None) -> Record:
     """Start a server, at the address of the last one where that is free."""
-    port = free_port([urlsplit(last.url).port or FIRST_PORT] if last else [FIRST_PORT])
-    url = f"http://127.0.0.1:{port}/api"
-    command = [sys.executable, "-m", "proctor.flows.server", str(port)]
-    record = services.start("server", command, environment(url), url, version())
+    with listening([urlsplit(last.url).port or FIRST_PORT] if last else [FIRST_PORT]) as ours:
+        url = f"http://127.0.0.1:{port_of(ours)}/api"
+        command = [sys.executable, "-m", "proctor.flows.server", str(port_of(ours)), str(ours.fileno())]
+        record = services.start("server", command, environment(url), url, version(), handed=[ours.fileno()])
     write_record("server", record)
     return record
 
@@ -190,17 +198,17 @@ def version() -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def free_port(wanted: list[int]) -> int:
-    """The first of these ports that is free, else any free one."""
+def listening(wanted: list[int]) -> socket.socket:
+    """A socket that listens on the first of these ports that is free, else on any free one: nobody else gets it meanwhile."""
     for port in [*wanted, 0]:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
+        with suppress(OSError):
+            return socket.create_server(("127.0.0.1", port))
     raise CommandError("this machine has no free port")
+
+
+def port_of(listener: socket.socket) -> int:
+    """The port that a socket is bound to."""
+    return int(listener.getsockname()[1])
 
 
 def answers(url: str) -> bool:

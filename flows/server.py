@@ -1,10 +1,14 @@
-"""`python -m proctor.flows.server PORT`: `prefect server start` on loopback, which says when to ask again while it is busy.
+"""`python -m proctor.flows.server PORT [DESCRIPTOR]`: `prefect server start` on loopback, which says when to ask again.
+
+DESCRIPTOR is a socket that the caller has bound to PORT and handed over; without it the server binds one.
 
 Prefect's server answers 503 at once when SQLite refuses a second writer (`prefect.server.api.server`), without a
 `Retry-After`; its clients, the worker among them, then wait 2, 4, 8... and once 150 s for what takes 20 ms.
 """
 
+import socket
 import sys
+from collections.abc import Sequence
 
 import uvicorn
 from fastapi import FastAPI
@@ -39,6 +43,15 @@ def application() -> FastAPI:
     return app
 
 
+def listener(port: str, handed: Sequence[str]) -> socket.socket:
+    """The socket to serve on: the one whose descriptor was handed over, else a new one."""
+    if not handed:
+        return socket.create_server(("127.0.0.1", int(port)))
+    return socket.socket(fileno=int(handed[0]))
+
+
 if __name__ == "__main__":
+    listening = listener(sys.argv[1], sys.argv[2:])
+    server = uvicorn.Server(uvicorn.Config(application(), timeout_keep_alive=5, log_level="warning"))
     with database():
-        uvicorn.run(application(), host="127.0.0.1", port=int(sys.argv[1]), timeout_keep_alive=5, log_level="warning")
+        server.run(sockets=[listening])

@@ -1,8 +1,11 @@
 """`proctor up` and `down`: this machine's stack."""
 
+import json
 import os
 import resource
 import sqlite3
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
@@ -16,7 +19,7 @@ from proctor.cli.home import Record
 from proctor.cli.inheritance import inherited
 from proctor.cli.stack import flat
 from tests.cli.machine import Machine
-from tests.flows.stack import wait_for
+from tests.flows.stack import free_port, wait_for
 
 
 @pytest.mark.live
@@ -26,6 +29,44 @@ def test_two_at_once_bring_up_one_stack(machine: Machine) -> None:
     started = [done for done in machine.first if "starting the Prefect server" in done.stderr]
     assert len(started) == 1
     assert workers.online(PrefectApi(Address(machine.api_url, "test"))) == 1
+
+
+@pytest.fixture
+def two_homes(tmp_path: Path) -> Iterator[list[Machine]]:
+    """Two homes of one machine whose stacks, long ended, had the same port."""
+    machines = [Machine(tmp_path / name / "proctor", tmp_path / name) for name in ("first", "second")]
+    last = Record(pid=2**22 + 1, created=0.0, url=f"http://127.0.0.1:{free_port()}/api", version="")
+    for machine in machines:
+        machine.home.mkdir(parents=True)
+        (machine.home / "server.json").write_text(json.dumps(asdict(last)))
+    yield machines
+    for machine in machines:
+        machine.run("down")
+
+
+@pytest.mark.live
+def test_two_homes_that_want_one_port_get_a_server_each(two_homes: list[Machine]) -> None:
+    wanted = two_homes[0].api_url
+    for process in [machine.start("up") for machine in two_homes]:
+        _, err = process.communicate(timeout=240)
+        assert process.returncode == 0, err
+    urls = [machine.api_url for machine in two_homes]
+    assert wanted in urls
+    assert len(set(urls)) == 2
+    evaluations = [machine.detached("execution.step_seconds=0.2") for machine in two_homes]
+    for machine, evaluation in zip(two_homes, evaluations, strict=True):
+        assert [each["id"] for each in machine.json("ls", "runs")] == [evaluation]
+        assert machine.run("status", evaluation, "--watch").returncode == 0
+
+
+@pytest.mark.live
+def test_a_port_that_another_home_has_now_is_not_asked(machine: Machine, tmp_path: Path) -> None:
+    other = Machine(tmp_path / "home", tmp_path)
+    other.home.mkdir()
+    (other.home / "server.json").write_text(json.dumps(asdict(Record(2**22 + 1, 0.0, machine.api_url, ""))))
+    asked = other.run("ls", "runs")
+    assert (asked.returncode, asked.stdout) == (1, "")
+    assert asked.stderr == "proctor: the Prefect server of this machine does not run; `proctor up` starts it\n"
 
 
 def cpu_of_children() -> float:
