@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from proctor.cli.api import PrefectApi
 from proctor.cli.errors import CommandError
-from proctor.cli.evaluations import FlowRun
+from proctor.cli.evaluations import FlowRun, iso
 from proctor.cli.words import age, moment
 from proctor.configs import records
 from proctor.configs.fields import seconds_of
@@ -33,6 +33,8 @@ class Progress:
     requests: int | None = None
     since: datetime | None = None
     observed: datetime | None = None
+    took: float | None = None
+    """Wall-clock seconds of one that has ended."""
     adrift: bool = False
     """Whether nobody follows it any more: the evaluation ended before it did."""
     job: str = ""
@@ -55,6 +57,12 @@ class Progress:
     def final(self) -> bool:
         """Whether it is over."""
         return self.state in {"COMPLETED", "FAILED", "CANCELLED"}
+
+    def seconds(self, now: datetime) -> float | None:
+        """For how long it ran, or has been running; None before it begins, and where nobody knows."""
+        if self.state == "RUNNING" and self.since:
+            return max(0.0, (now - self.since).total_seconds())
+        return self.took
 
     def words(self, now: datetime) -> str:
         """The state for a person; one that nobody has confirmed for a while is UNKNOWN, with what was last known."""
@@ -97,6 +105,7 @@ def row_of(run: FlowRun, row: Mapping[str, Any]) -> Progress:
         message=row.get("message") or "",
         requests=row.get("requests"),
         since=moment(row.get("since")),
+        took=row.get("seconds"),
         observed=moment(row.get("observed")),
         adrift=run.type == "FAILED",
         job=row.get("job") or "",
@@ -130,6 +139,33 @@ def results(api: PrefectApi, run: FlowRun) -> "EvaluationResult | None":
         raise CommandError(
             f"the results of {run.id} were written by another version: {where}: {first['msg']}"
         ) from error
+
+
+def progress_document(rows: tuple[Progress, ...]) -> list[dict[str, Any]]:
+    """Each benchmark for programs."""
+    return [
+        {
+            **state_document(row),
+            "benchmark": row.benchmark,
+            "step": row.step,
+            "requests": row.requests,
+            "requests_per_minute": row.per_minute,
+            "since": iso(row.since),
+            "seconds": row.seconds(now()),
+        }
+        for row in rows
+        if not row.server
+    ]
+
+
+def state_document(row: Progress) -> dict[str, Any]:
+    """How a benchmark or a server is doing."""
+    return {
+        "state": row.words(now()).split(" ")[0],
+        "last_state": row.state,
+        "message": row.message,
+        "observed": iso(row.observed),
+    }
 
 
 def now() -> datetime:

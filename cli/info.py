@@ -6,6 +6,7 @@ from typing import Any, get_args
 import click
 
 from proctor.cli.api import PrefectApi, connect, ui_url
+from proctor.cli.artifacts import Progress, now, progress, progress_document
 from proctor.cli.evaluations import FlowRun, find
 from proctor.cli.scores import export_folder
 from proctor.cli.words import duration, local
@@ -37,7 +38,7 @@ def lines(api: PrefectApi, run: FlowRun) -> list[tuple[str, str]]:
         ("id", run.id),
         ("name", run.name),
         ("state", f"{run.state}{message}"),
-        ("benchmarks", ", ".join(run.benchmarks)),
+        ("benchmarks", ", ".join(map(timed, progress(api, run)))),
         ("backend", run.backend),
         ("model", next((tag.removeprefix("model:") for tag in run.tags if tag.startswith("model:")), "")),
         ("created", local(run.created)),
@@ -59,6 +60,12 @@ def lines(api: PrefectApi, run: FlowRun) -> list[tuple[str, str]]:
     return [(name, text) for name, text in facts if text]
 
 
+def timed(row: Progress) -> str:
+    """A benchmark, and how long it has run where it has."""
+    seconds = row.seconds(now())
+    return row.benchmark if seconds is None else f"{row.benchmark} ({duration(seconds)})"
+
+
 def exported(receipt: dict[str, Any]) -> str:
     """A receipt in one line."""
     missing = f", without the files of {receipt['missing']}" if receipt.get("missing") else ""
@@ -72,6 +79,7 @@ def document(api: PrefectApi, run: FlowRun) -> dict[str, Any]:
         "tags": list(run.tags),
         "labels": dict(run.labels),
         "jobs": [handle.to_json() for handle in run.handles],
+        "progress": progress_document(progress(api, run)),
         "config": run.parameters.get("config"),
         "exports": receipts(api, run),
         "ui": ui_url(api.address.url, run.flow_run_id),

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from proctor.cli.api import connect
-from proctor.cli.artifacts import Progress, now, table
-from proctor.cli.evaluations import FlowRun, find, iso
+from proctor.cli.artifacts import Progress, now, progress_document, state_document, table
+from proctor.cli.evaluations import FlowRun, find
 from proctor.cli.scores import show_end
 from proctor.cli.tables import show
 from proctor.cli.watch import HEAD, RIGHT, cells, follow, links
@@ -47,27 +47,5 @@ def headline(run: FlowRun) -> str:
 
 def document(run: FlowRun, rows: tuple[Progress, ...]) -> dict[str, Any]:
     """The same for programs."""
-    benchmarks = [
-        {
-            **state(row),
-            "benchmark": row.benchmark,
-            "step": row.step,
-            "requests": row.requests,
-            "requests_per_minute": row.per_minute,
-            "since": iso(row.since),
-        }
-        for row in rows
-        if not row.server
-    ]
-    servers = [{**state(row), "server": row.benchmark, "job": row.job} for row in rows if row.server]
-    return {**run.document(), "progress": benchmarks, "servers": servers}
-
-
-def state(row: Progress) -> dict[str, Any]:
-    """How a benchmark or a server is doing."""
-    return {
-        "state": row.words(now()).split(" ")[0],
-        "last_state": row.state,
-        "message": row.message,
-        "observed": iso(row.observed),
-    }
+    servers = [{**state_document(row), "server": row.benchmark, "job": row.job} for row in rows if row.server]
+    return {**run.document(), "progress": progress_document(rows), "servers": servers}

@@ -13,7 +13,7 @@ from proctor.cli.api import PrefectApi, ServerAwayError, artifact_url, ui_url
 from proctor.cli.artifacts import Progress, table
 from proctor.cli.evaluations import FlowRun, read
 from proctor.cli.tables import grid
-from proctor.cli.words import age, duration
+from proctor.cli.words import duration
 from proctor.configs import records
 
 if TYPE_CHECKING:
@@ -134,9 +134,10 @@ def picture(sight: Sight, places: Sequence[tuple[str, str]]) -> "Group":
 
 def cells(row: Progress, now: datetime) -> tuple[str, ...]:
     """One benchmark."""
-    time_in_state = age(row.since, now) if row.state == "RUNNING" else ""
+    seconds = row.seconds(now)
+    spent = "" if seconds is None else duration(seconds)
     requests = "" if row.requests is None else str(row.requests)
-    return row.benchmark, row.words(now), time_in_state, requests, pace(row), row.message.split("\n", 1)[0]
+    return row.benchmark, row.words(now), spent, requests, pace(row), row.message.split("\n", 1)[0]
 
 
 def pace(row: Progress) -> str:

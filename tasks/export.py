@@ -20,6 +20,7 @@ from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.assemble import evaluation_result, unscored
 from proctor.tasks.exporters.dispatch import send
 from proctor.tasks.in_time import in_time
+from proctor.tasks.names import collection
 from proctor.tasks.outgoing import Receipt, located
 from proctor.tasks.previous import compare
 from proctor.tasks.records import EvaluationRun, this_run, write_artifact, write_table
@@ -32,7 +33,7 @@ RETRY_SECONDS = [2.0, 10.0, 60.0]
 """Pauses before a destination is tried again."""
 
 
-@task(task_run_name="scores {run.id}", cache_policy=NO_CACHE, persist_result=False)
+@task(task_run_name=collection, cache_policy=NO_CACHE, persist_result=False)
 async def assemble(run: EvaluationRun, outcomes: Sequence[Outcome]) -> EvaluationResult | State[Any]:
     """The result of the evaluation, which is also stored as artifacts of its run."""
     watcher = Watcher.of(run.id)

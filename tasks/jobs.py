@@ -23,6 +23,7 @@ from proctor.blocks.errors import (
 )
 from proctor.blocks.job import JobHandle, JobSpec, JobState, StepStatus
 from proctor.tasks.attempts import intended
+from proctor.tasks.names import releasing, submission
 from proctor.tasks.records import EvaluationRun, record_jobs
 from proctor.tasks.watch import Watcher
 
@@ -54,7 +55,7 @@ class PartlyRefusedError(RejectedError):
 
 
 @task(
-    task_run_name="submit {run.id}",
+    task_run_name=submission,
     persist_result=True,
     result_serializer="json",
     cache_policy=CacheKeyFnPolicy(cache_key_fn=submission_key),
@@ -160,7 +161,7 @@ async def fetch(evaluation: str, step: str, output_dir: Path) -> Path | State[An
         return Failed(name=UNAVAILABLE, message=f"{error}; {again}")
 
 
-@task(task_run_name="release {evaluation}", cache_policy=NO_CACHE, persist_result=False)
+@task(task_run_name=releasing, cache_policy=NO_CACHE, persist_result=False)
 async def release(evaluation: str, handles: list[JobHandle]) -> None:
     """Let go of the servers and containers of ended jobs; a failure is logged and left to the reaper."""
     watcher, names = Watcher.of(evaluation), {handle.name for handle in handles}

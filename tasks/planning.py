@@ -13,6 +13,7 @@ from proctor.configs.errors import ConfigError
 from proctor.configs.resolved import resolved_yaml
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks import plan as planner
+from proctor.tasks.names import planning
 from proctor.tasks.plan import Plan
 from proctor.tasks.records import EvaluationRun
 from proctor.tasks.report import write_whole
@@ -26,7 +27,7 @@ def folder_of(config: EvaluationConfig, run: EvaluationRun) -> Path:
     return Path(planner.local_folder(config, run.id, run.due))
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
+@task(task_run_name=planning, cache_policy=NO_CACHE, persist_result=False)
 async def plan(config: EvaluationConfig, run: EvaluationRun) -> Plan | State[Any]:
     """What to run, from the config alone; the same for every engine of this evaluation. A mistake in it: Failed."""
     try:

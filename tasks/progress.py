@@ -33,6 +33,7 @@ def _row(step: Step, sight: Sight | None) -> Row:
         "requests": status.requests,
         "per_minute": None,
         "since": _time(status.ended or status.started),
+        "seconds": (status.ended - status.started).total_seconds() if status.ended and status.started else None,
         "observed": _time(sight.status.observed) if sight else None,
     }
 
@@ -53,6 +54,7 @@ def _server_row(kind: str, sights: Sequence[Sight]) -> Row:
         "requests": None,
         "per_minute": None,
         "since": None,
+        "seconds": None,
         "observed": _time(sight.status.observed) if sight else None,
     }
 

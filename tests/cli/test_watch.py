@@ -14,7 +14,7 @@ from rich.console import Console
 from proctor.cli.artifacts import STALE, Progress, row_of
 from proctor.cli.evaluations import FlowRun, flow_run
 from proctor.cli.status import document
-from proctor.cli.watch import Lines, Sight, picture
+from proctor.cli.watch import Lines, Sight, cells, picture
 from tests.cli.machine import PROCTOR, Machine
 
 SERVED = """
@@ -68,6 +68,18 @@ def test_the_picture_has_servers_requests_rates_and_links() -> None:
     assert "answers" in shown
     assert "120  14/min" in shown
     assert "http://ui/artifacts/key/plan-3f2a91bc" in shown
+
+
+def test_each_benchmark_has_its_time() -> None:
+    now = datetime.now(UTC)
+    began = {"benchmark": "mmath.mmath_en", "step": "mmath_en.0", "since": (now - timedelta(seconds=65)).isoformat()}
+    rows = [
+        row_of(evaluation(), {**began, "state": "RUNNING", "seconds": None}),
+        row_of(evaluation(), {**began, "state": "FAILED", "seconds": 185.4}),
+        row_of(evaluation(), {**began, "state": "PENDING", "since": None, "seconds": None}),
+        row_of(evaluation(), {**began, "state": "COMPLETED"}),  # written before there was this number
+    ]
+    assert [cells(row, now)[2] for row in rows] == ["1 min 05 s", "3 min 05 s", "", ""]
 
 
 def test_programs_get_servers_and_benchmarks_apart() -> None:
@@ -140,6 +152,13 @@ def test_a_terminal_shows_the_evaluation_as_it_goes_on(machine: Machine) -> None
     assert "accuracy" in drawn, "the scores at the end"
     after = machine.json("status", name)
     assert [each["requests"] for each in after["progress"]] == [100, 100]
+    assert [11 < each["seconds"] < 60 for each in after["progress"]] == [True, True], after["progress"]
+    table = machine.run("status", name).stdout.splitlines()
+    assert [line.split()[2:4] for line in table if line.startswith("mmath")] == [
+        [f"{each['seconds']:.0f}", "s"] for each in after["progress"]
+    ]
     assert [(each["server"], each["state"]) for each in after["servers"]] == [("server generic", "COMPLETED")]
+    assert machine.json("info", name)["progress"] == after["progress"]
     assert "user      " in (facts := machine.run("info", name).stdout)
+    assert f"mmath.mmath_en ({after['progress'][0]['seconds']:.0f} s), mmath.mmath_zh (" in facts
     assert next(line.split()[-1] for line in facts.splitlines() if line.startswith("user ")) == "alice"

@@ -1,6 +1,7 @@
 """The flow on the simulated backend: what a user sees of an evaluation."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,36 @@ def test_one_failing_benchmark_does_not_hide_the_others(stack: Stack, tmp_path: 
     assert (failed["state"], failed["scores"]) == ("FAILED", [])
     assert "exit code 1" in failed["message"]
     assert scored["scores"][0]["value"] == 0.5
+
+
+def test_task_runs_are_named_after_what_they_do(stack: Stack, tmp_path: Path) -> None:
+    run = stack.start("simulated", config(tmp_path, "mmath_en", "mmath_zh", fail=["mmath_en"], max_parallel=2))
+    assert run.until() == "Failed"
+    ids = {run.flow_run_id: "evaluation"} | {each["id"]: each["name"] for each in run.benchmarks()}
+
+    def names() -> dict[str, set[str]]:
+        found = stack.filter("/task_runs/filter", flow_runs={"id": {"any_": list(ids)}})
+        return {
+            whose: {each["name"] for each in found if each["flow_run_id"] == flow_run}
+            for flow_run, whose in ids.items()
+        }
+
+    expected = {
+        "evaluation": {
+            "plan 2 benchmarks on simulated",
+            "submit 2 benchmarks to simulated",
+            "mmath.mmath_en",
+            "mmath.mmath_zh",
+            "release 1 job on simulated",
+            "collect scores of 1 benchmark",
+            "export to local",
+        },
+        "mmath.mmath_en": {"run mmath_en.0"},
+        "mmath.mmath_zh": {"run mmath_zh.1", "fetch mmath_zh.1", "parse mmath_zh.1"},
+    }
+    with suppress(AssertionError):  # the server writes task runs down a moment later
+        wait_for(lambda: names() == expected, 20)
+    assert names() == expected
 
 
 def test_cancelling_one_benchmark_leaves_the_others_alone(stack: Stack, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -63,6 +63,17 @@ def test_a_look_that_could_not_count_keeps_the_number_before() -> None:
     counted = seen(JobState.RUNNING, answers, requests=7)
     locked = look(counted, JobStatus(JobState.RUNNING, {"a.0": StepStatus(JobState.RUNNING, started=NOW)}), 2)
     assert [row["requests"] for row in rows(locked)] == [None, 7, 7]
+
+
+def test_an_ended_benchmark_says_how_long_it_took() -> None:
+    running, ended = StepStatus(JobState.RUNNING, started=NOW), NOW + timedelta(seconds=80)
+    steps = {"a.0": StepStatus(JobState.COMPLETED, 0, started=NOW, ended=ended), "b.1": running}
+    sight = look(first_sight(HANDLE, 0), JobStatus(JobState.RUNNING, steps, observed=ended), 1)
+    assert [(row["since"], row["seconds"]) for row in rows(sight)] == [
+        (None, None),
+        (ended.isoformat(), 80),
+        (NOW.isoformat(), None),
+    ]
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody without a name")
