@@ -52,6 +52,6 @@ def listener(port: str, handed: Sequence[str]) -> socket.socket:
 
 if __name__ == "__main__":
     listening = listener(sys.argv[1], sys.argv[2:])
-    server = uvicorn.Server(uvicorn.Config(application(), timeout_keep_alive=5, log_level="warning"))
     with database():
-        server.run(sockets=[listening])
+        settings = uvicorn.Config(application(), timeout_keep_alive=5, log_level="warning")
+        uvicorn.Server(settings).run(sockets=[listening])
