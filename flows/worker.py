@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import os
 import runpy
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -52,6 +53,8 @@ async def look(client: PrefectClient, count: int) -> list[str]:
 
 
 if __name__ == "__main__":
+    # Prefect's worker turns TERM into INT, which processes ignore that a script starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # prefect.yaml starts engines by the name `python`, which must be ours also where nobody activated our environment
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     threading.Thread(target=lambda: asyncio.run(look_after()), daemon=True).start()
