@@ -67,6 +67,8 @@ class Stack:
     port: int = field(default_factory=free_port)
     limit: int | None = None
     """Flow runs that the worker takes at a time."""
+    through: str = ""
+    """Another address of the API, for the worker."""
     server: subprocess.Popen[bytes] | None = None
     worker: subprocess.Popen[bytes] | None = None
 
@@ -100,7 +102,7 @@ class Stack:
         arguments = ["--pool", "proctor", "--type", "process", "--name", "tests"]
         arguments += ["--limit", str(self.limit)] if self.limit else []
         command = [*before, sys.executable, "-m", "proctor.flows.worker", *arguments]
-        self.worker = self._start(command, "worker.log")
+        self.worker = self._start(command, "worker.log", PREFECT_API_URL=self.through or self.api)
 
     def set_up(self) -> None:
         subprocess.run([sys.executable, "-c", SET_UP], env=self.env, check=True, cwd=self.home)
@@ -134,7 +136,7 @@ class Stack:
         """Send the worker a signal that ends it."""
         assert self.worker
         os.kill(self.worker.pid, number)
-        self.worker.wait()
+        self.worker.wait(60)
 
     def kill_server(self) -> None:
         assert self.server
@@ -147,11 +149,10 @@ class Stack:
         except httpx.HTTPError:
             return False
 
-    def _start(self, command: list[str], log: str) -> subprocess.Popen[bytes]:
+    def _start(self, command: list[str], log: str, **env: str) -> subprocess.Popen[bytes]:
+        env = {**self.env, **env}
         with (self.home / log).open("ab") as out:
-            return subprocess.Popen(
-                command, stdout=out, stderr=out, env=self.env, cwd=self.home, start_new_session=True
-            )
+            return subprocess.Popen(command, stdout=out, stderr=out, env=env, cwd=self.home, start_new_session=True)
 
     def get(self, path: str) -> Any:
         """One answer of the REST API; again while the server is away."""
