@@ -3,12 +3,12 @@
 import asyncio
 import time
 
-from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.logging import get_run_logger
 
 from proctor.configs import records
 from proctor.tasks.api import api
+from proctor.tasks.pages import every_run
 from proctor.tasks.records import EvaluationRun
 from proctor.tasks.watch import Watcher
 
@@ -26,25 +26,26 @@ async def listen(run: EvaluationRun, watcher: Watcher) -> None:
     released: set[str] = set()
     while True:
         await asyncio.sleep(LISTEN_SECONDS)
-        cancelling = await _cancelling(run)
-        steps = {str(each.parameters["step"]) for each in cancelling if each.id != run.flow_run_id}
+        found = await cancelling(run)
+        steps = {str(each.parameters["step"]) for each in found if each.id != run.flow_run_id}
         for step in steps - released:
             if await release_step(watcher, step):
                 released.add(step)
-        if any(each.id == run.flow_run_id for each in cancelling):
+        if any(each.id == run.flow_run_id for each in found):
             watcher.cancelled = True
             since = since or time.monotonic()
             if time.monotonic() - since >= WORKER_SECONDS and await _release_all(watcher):
                 return
 
 
-async def _cancelling(run: EvaluationRun) -> list[FlowRun]:
+async def cancelling(run: EvaluationRun) -> list[FlowRun]:
+    """The runs of the evaluation, its own and those of its benchmarks, that somebody is cancelling."""
     wanted = {
         "tags": {"all_": [records.evaluation_tag(run.id)]},
         "state": {"type": {"any_": [StateType.CANCELLING]}},
     }
     try:
-        return await api().read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(wanted))
+        return await every_run(api(), wanted)
     except Exception as error:  # noqa: BLE001 the API may be away for a while; the benchmarks go on
         get_run_logger().debug("cannot ask for cancellations: %s", error)
         return []
