@@ -1,6 +1,7 @@
 """A schedule as a team uses one: a file's name, a time zone, a limit; fired by a real server, run by a real worker."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,40 @@ def test_the_shipped_nightly_waits_to_be_switched_on(stack: Stack) -> None:
     for name, every in (("reconcile", 600), ("reap", 3600)):
         (schedule,) = stack.get(f"/deployments/name/{name}/machine")["schedules"]
         assert (schedule["active"], schedule["schedule"]["interval"]) == (True, every)
+
+
+YEAR = 2035
+"""So far away that no worker takes any of these runs."""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "days", "expected"),
+    [
+        # Berlin has no 02:00 on the first of these mornings, and two on the second: it is one run every night
+        ({}, ("03-24", "03-28"), ["03-24 01:00", "03-25 00:00", "03-26 00:00", "03-27 00:00", "03-28 00:00"]),
+        ({}, ("10-27", "10-31"), ["10-27 00:00", "10-28 00:00", "10-29 01:00", "10-30 01:00"]),
+        (
+            {"cron": "30 22 * * 1-5", "timezone": "America/New_York"},
+            ("03-09", "03-15"),
+            ["03-09 03:30", "03-10 03:30", "03-13 02:30", "03-14 02:30"],
+        ),
+    ],
+    ids=["shipped, spring", "shipped, autumn", "another zone"],
+)
+def test_a_schedule_keeps_to_the_clock_of_its_time_zone(
+    stack: Stack, tmp_path: Path, wanted: dict[str, str], days: tuple[str, str], expected: list[str]
+) -> None:
+    (shipped,) = stack.get("/deployments/name/evaluate/nightly")["schedules"]
+    deployment = nightly(stack, f"zone-{days[0]}", "CANCEL_NEW", tmp_path / "c.yaml", **(shipped["schedule"] | wanted))
+    try:
+        first, last = (f"{YEAR}-{day}T00:00:00+00:00" for day in days)
+        span = {"start_time": first, "end_time": last, "min_runs": 10}
+        stack.post(f"/deployments/{deployment}/schedule", span).raise_for_status()
+        due = [each["expected_start_time"] for each in runs_of(stack, deployment)]
+    finally:
+        stack.delete(f"/deployments/{deployment}")
+    times = [datetime.fromisoformat(each).astimezone(UTC) for each in due]
+    assert [f"{each:%m-%d %H:%M}" for each in times if each.year == YEAR] == expected
 
 
 def test_a_schedule_fires_and_keeps_the_config_that_it_read(stack: Stack, tmp_path: Path) -> None:
