@@ -16,8 +16,14 @@ SLOW = (10.0, 20.0, 30.0)
 
 TRIES = "proctor.tries"
 """Where a request carries how often it has been sent."""
+UNANSWERED = "proctor.unanswered"
+"""Where it carries that it was sent and that no answer came."""
 
 _client: ContextVar[PrefectClient] = ContextVar("proctor_api_client")
+
+
+class AnswerLostError(Exception):
+    """Nobody knows whether the server has created what it was asked for; asked again it would create a second one."""
 
 
 def api() -> PrefectClient:
@@ -36,13 +42,32 @@ async def prompt_api() -> AsyncIterator[None]:
     SQLite refuses a writer whose snapshot is not the newest at once, and the server then answers 503 without a
     `Retry-After` (`prefect.server.api.server.custom_internal_exception_handler`), or, where the server is ours, with one
     that is too short for a database that stays locked; we put in the one that fits.
+
+    Prefect's client sends a request again whose answer was lost. For what would then be there twice it raises
+    AnswerLostError instead.
     """
-    async with get_client(httpx_settings={"event_hooks": {"response": [say_when]}}) as client:
+    hooks = {"request": [not_twice], "response": [answered, say_when]}
+    async with get_client(httpx_settings={"event_hooks": hooks}) as client:
         token = _client.set(client)
         try:
             yield
         finally:
             _client.reset(token)
+
+
+async def not_twice(request: httpx.Request) -> None:
+    """Let only the first try of a request pass that creates an artifact, and those after an answer that it was in vain."""
+    if request.method != "POST" or not request.url.path.endswith("/artifacts/"):
+        return
+    if request.extensions.get(UNANSWERED):
+        raise AnswerLostError(f"no answer to {request.method} {request.url.path}")
+    request.extensions[UNANSWERED] = True
+
+
+async def answered(response: httpx.Response) -> None:
+    """Note that the server itself has said what became of a request; a gateway's 502 and 504 say nothing about that."""
+    if response.status_code < 500 or response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        response.request.extensions[UNANSWERED] = False
 
 
 async def say_when(response: httpx.Response) -> None:

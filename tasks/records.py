@@ -19,6 +19,7 @@ from proctor.configs.host_env import user
 from proctor.configs.lepton_endpoint import endpoint_in
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.api import api
+from proctor.tasks.artifacts import create_once
 from proctor.tasks.endpoint import served_model
 from proctor.tasks.engine_lock import engine_name
 from proctor.tasks.plan import FOLDER_TIME
@@ -154,7 +155,7 @@ async def record_released(run: EvaluationRun) -> None:
 async def write_artifact(run: EvaluationRun, kind: str, key: str, data: Any, description: str = "") -> UUID:
     """A new version of an artifact of the evaluation; the answer is its id."""
     artifact = ArtifactCreate(type=kind, key=key, data=data, description=description, flow_run_id=run.flow_run_id)
-    return (await api().create_artifact(artifact)).id
+    return await create_once(artifact)
 
 
 async def write_table(run: EvaluationRun, key: str, rows: Sequence[Row], description: str = "") -> UUID:
