@@ -1,20 +1,26 @@
 """Prefect's REST API for commands that must not pay a second for importing Prefect."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import click
 import httpx
 
 from proctor.cli.address import Address, here
 from proctor.cli.errors import CommandError, MistakeError
 from proctor.cli.home import read_record
 
+Answer = TypeVar("Answer")
+
 BUSY = 503
 BUSY_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 0.0)
 """Seconds between two tries: a server on SQLite answers 503, having done nothing, when two transactions collide."""
+
+AWAY_PAUSE = 1.0
+"""Seconds between two looks whether a server is back."""
 
 PAGE = 200
 """Rows in one answer; the server refuses to give more."""
@@ -22,6 +28,10 @@ PAGE = 200
 
 class ServerAwayError(CommandError):
     """The server gave no answer; asking later may help."""
+
+
+class AnswerLostError(ServerAwayError):
+    """It was asked, and its answer did not arrive; it may have done what it was asked."""
 
 
 class PrefectApi:
@@ -41,11 +51,18 @@ class PrefectApi:
         )
 
     def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
-        """One answer, whatever its status code below 500; a server that is busy for a moment is asked again."""
+        """One answer, whatever its status code below 500; a server that is busy for a moment is asked again.
+
+        So is one whose answer to a mere question was lost, for instance because it ends connections that were idle.
+        """
         for pause in BUSY_PAUSES:
-            answer = self._once(method, path, body)
-            if answer.status_code != BUSY:
-                break
+            try:
+                answer = self._once(method, path, body)
+                if answer.status_code != BUSY:
+                    break
+            except AnswerLostError:
+                if not pause or not asks(method, path):
+                    raise
             time.sleep(pause)
         if answer.status_code >= 500:
             raise ServerAwayError(f"the Prefect server at {self.address.url} answers {answer.status_code}")
@@ -55,7 +72,8 @@ class PrefectApi:
         try:
             return self.client.request(method, path.lstrip("/"), json=body)
         except httpx.TransportError as error:
-            raise ServerAwayError(
+            lost = isinstance(error, httpx.ReadError | httpx.RemoteProtocolError)
+            raise (AnswerLostError if lost else ServerAwayError)(
                 f"no Prefect server answers at {self.address.url} (from {self.address.source}): {error}"
             ) from error
         except httpx.InvalidURL as error:
@@ -83,6 +101,24 @@ class PrefectApi:
         if answer.is_error:
             raise CommandError(f"the Prefect server refuses: {refusal(answer)}")
         return answer.json() if answer.content else None
+
+
+def asks(method: str, path: str) -> bool:
+    """Whether a request changes nothing."""
+    return method == "GET" or path.endswith(("/filter", "/count"))
+
+
+def patiently(ask: Callable[[], Answer]) -> Answer:
+    """The answer of a server that was there a moment ago: where it is away for a while it is waited for, which is said once."""
+    said = False
+    while True:
+        try:
+            return ask()
+        except ServerAwayError as error:
+            if not said:
+                click.echo(f"proctor: {error.message}; waiting for it", err=True)
+            said = True
+            time.sleep(AWAY_PAUSE)
 
 
 def refusal(answer: httpx.Response) -> str:

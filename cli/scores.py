@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from proctor.cli.answer import Answer
-from proctor.cli.api import PrefectApi, ui_url
+from proctor.cli.api import PrefectApi, patiently, ui_url
 from proctor.cli.artifacts import results
 from proctor.cli.evaluations import FlowRun
 from proctor.cli.tables import show
@@ -23,7 +23,7 @@ RIGHT = ("value", "stderr", "samples", "time", "change")
 
 def show_end(api: PrefectApi, run: FlowRun, answer: Answer = TABLE) -> int:
     """Print the score table, what has no score and why, and the files; returns the exit code of the outcome."""
-    result = results(api, run)
+    result = patiently(lambda: results(api, run))
     if answer.as_json:
         scored = result.model_dump(mode="json") if result else None
         answer.give({**run.document(), "results": scored, "ui": ui_url(api.address.url, run.flow_run_id)})

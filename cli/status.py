@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from proctor.cli.api import connect
+from proctor.cli.api import connect, patiently
 from proctor.cli.artifacts import Progress, now, progress_document, state_document, table
 from proctor.cli.evaluations import FlowRun, find
 from proctor.cli.scores import show_end
@@ -28,7 +28,7 @@ def status(evaluation: str, *, watching: bool, as_json: bool) -> None:
         if not as_json:
             sys.exit(show_end(api, ended))
         run = ended
-    rows = table(api, run)
+    rows = patiently(lambda: table(api, run)) if watching else table(api, run)
     if as_json:
         click.echo(json.dumps(document(run, rows), indent=1))
         return

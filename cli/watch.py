@@ -55,18 +55,18 @@ def over(run: FlowRun, now: datetime) -> bool:
     return run.final or gone
 
 
-def watch(api: PrefectApi, flow_run_id: str, show: Show) -> FlowRun:
+def watch(api: PrefectApi, run: FlowRun, show: Show) -> FlowRun:
     """Show an evaluation until it is over; a server that is away for a while is waited for."""
-    sight = look(api, flow_run_id)
+    sight = Sight(run, ())
     while True:
+        try:
+            sight = look(api, run.flow_run_id)
+        except ServerAwayError as error:
+            sight = Sight(sight.run, sight.rows, f"{error.message}; waiting for it")
         show(sight)
         if over(sight.run, datetime.now(UTC)):
             return sight.run
         time.sleep(LOOK_SECONDS)
-        try:
-            sight = look(api, flow_run_id)
-        except ServerAwayError as error:
-            sight = Sight(sight.run, sight.rows, f"{error.message}; waiting for it")
 
 
 @contextmanager
@@ -157,7 +157,7 @@ def follow(api: PrefectApi, run: FlowRun, mode: Mode) -> FlowRun:
     """Watch until the end. Ctrl-C stops the watching only: exit code 130, and how to look again or end it."""
     try:
         with display(api, mode) as show:
-            return watch(api, run.flow_run_id, show)
+            return watch(api, run, show)
     except KeyboardInterrupt:
         click.echo(
             f"\nstopped watching; evaluation {run.id} goes on. "

@@ -1,6 +1,7 @@
 """What a person sees who watches an evaluation: a picture in a terminal, a line for each change elsewhere."""
 
 import io
+import json
 import os
 import pty
 import subprocess
@@ -16,6 +17,7 @@ from proctor.cli.evaluations import FlowRun, flow_run
 from proctor.cli.status import document
 from proctor.cli.watch import Lines, Sight, cells, picture
 from tests.cli.machine import PROCTOR, Machine
+from tests.lossy_proxy import LossyProxy
 
 SERVED = """
 defaults: [{{execution: simulated}}, {{deployment: generic}}, _self_]
@@ -162,3 +164,17 @@ def test_a_terminal_shows_the_evaluation_as_it_goes_on(machine: Machine) -> None
     assert "user      " in (facts := machine.run("info", name).stdout)
     assert f"mmath.mmath_en ({after['progress'][0]['seconds']:.0f} s), mmath.mmath_zh (" in facts
     assert next(line.split()[-1] for line in facts.splitlines() if line.startswith("user ")) == "alice"
+
+
+@pytest.mark.live
+@pytest.mark.parametrize(
+    ("losing", "times"), [("/api/", 1), ("/artifacts/", 9)], ids=["any answer once", "scores for a while"]
+)
+def test_a_watch_ends_as_the_evaluation_did_though_answers_are_lost(
+    machine: Machine, finished: str, losing: str, times: int
+) -> None:
+    url = json.loads((machine.home / "server.json").read_text())["url"]
+    with LossyProxy(url, losing, times) as proxy:
+        done = machine.run("status", finished, "--watch", PREFECT_API_URL=proxy.url)
+        assert len(proxy.lost) > 2
+    assert (done.returncode, "accuracy" in done.stdout) == (0, True), done.stderr
