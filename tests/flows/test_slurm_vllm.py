@@ -49,6 +49,7 @@ def config(home: Path, shared: Path, cluster_home: Path, vllm: Path, primer: lis
             "partition": "gpu",
             "gpus_per_node": 1,
             "walltime": 1200,
+            "memory": "12G",
             "container_runtime": "none",
             "output_dir": str(shared),
             "image_cache": str(cluster_home / "results" / ".proctor-cache"),
