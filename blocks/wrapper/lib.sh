@@ -27,7 +27,15 @@ claim() {
     exit 0
   fi
   echo $$ >"$OUT/.proctor/claim-$JOB/pid"
+  echo "$JOB" >"$OUT/.proctor/owner"
   rm -f "$OUT/stage.running" "$OUT/stage.waiting" "$OUT/stage.exit"
+}
+
+# overtaken: a later attempt has taken the step up, while this one ran on a node that nobody could reach.
+overtaken() {
+  latest=$JOB
+  [ ! -r "$OUT/.proctor/owner" ] || read -r latest <"$OUT/.proctor/owner"
+  [ "$latest" != "$JOB" ]
 }
 
 finish() {
@@ -35,6 +43,7 @@ finish() {
   shift
   trap '' TERM INT USR1 USR2
   [ -z "$DOG" ] || kill "$DOG" 2>/dev/null
+  ! overtaken || exit "$finish_code"
   [ -z "$*" ] || say "$*"
   stage exit "$finish_code $JOB $*"
   # where the folders of the steps are separate volumes, the next in line looks here

@@ -196,6 +196,15 @@ run_post() {
   CHILD='' CODE=$harness_code TIMED_OUT=$harness_late
 }
 
+# memory_kills: how many processes of our memory group the kernel has killed so far; nothing where it does not say.
+memory_kills() {
+  for file in "/sys/fs/cgroup/memory$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup 2>/dev/null)/memory.oom_control" \
+    /sys/fs/cgroup/memory/memory.oom_control \
+    "/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup 2>/dev/null)/memory.events" /sys/fs/cgroup/memory.events; do
+    [ -r "$file" ] && sed -n 's/^oom_kill //p' "$file" && return 0
+  done
+}
+
 judge() {
   if [ -n "$TIMED_OUT" ]; then
     finish 124 "timed out after $TIMEOUT s"
@@ -205,6 +214,8 @@ judge() {
     finish 143 "the harness was interrupted"
   elif [ "$CODE" = 0 ] && [ ! -s "$OUT/results.yml" ]; then
     finish 65 "the harness ended with 0 and left no results.yml"
+  elif [ "$CODE" != 0 ] && [ "$(memory_kills)" != "$KILLED" ]; then
+    finish "$CODE" "out of memory: the kernel killed a process of it"
   fi
   finish "$CODE"
 }
@@ -221,11 +232,12 @@ stage pre-start "$JOB"
 ASKED='' ANSWERED=''
 wait_for_turn
 [ -z "$MODELS_URL" ] || ready || if [ -n "$HEALTH_URL" ]; then until_ready server; else until_ready endpoint; fi
+! overtaken || exit 0
 own_adapter_port
 stage running "$JOB"
 COUNTING=''
 count_answers
-BEGUN=$(date +%s)
+BEGUN=$(date +%s) KILLED=$(memory_kills)
 "$SHELL_PATH" -c "$COMMAND" &
 CHILD=$!
 [ -z "$TIMEOUT" ] || watchdog "$TIMEOUT" USR1

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from uuid import uuid4
@@ -174,6 +175,18 @@ def test_a_step_runs_once_however_often_it_is_started(bench: Bench) -> None:
     both = [bench.start(job, job.steps[0]) for _ in range(3)]
     assert [process.wait(20) for process in both] == [0, 0, 0]
     assert (bench.root / "a.0" / "ran").read_text() == "ran\n"
+
+
+def test_an_attempt_that_was_given_up_does_not_write_over_the_next_one(bench: Bench) -> None:
+    bench.write('[ -e "$OUT/again" ] || { touch "$OUT/again"; exec sleep 60; }; echo x: 1 >$OUT/results.yml')
+    first, step = bench.job("a.0"), Step("a.0", "a", Container(), "", "")
+    process = bench.start(first, step)
+    wait_until(bench.root / "a.0" / "again")
+    second = replace(first, name=f"{first.name}-2")
+    assert bench.run(second, step).state is JobState.COMPLETED
+    process.terminate()
+    process.wait(30)
+    assert read_folder(bench.root / "a.0", second.name)["exit"].exit_code == 0
 
 
 def test_steps_take_their_turn_without_anybody(bench: Bench) -> None:
