@@ -173,3 +173,5 @@ class JobStatus:
     """By step name (and `server`): the digest of the image that really runs, where the backend knows."""
     observed: datetime | None = None
     """When the backend was last seen to confirm this; None when it never was."""
+    confirmed: bool = True
+    """False where nobody could be asked who runs it: what it says is what its files said before, too."""

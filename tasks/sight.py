@@ -36,13 +36,18 @@ def first_sight(handle: JobHandle, now: float) -> Sight:
 
 
 def look(sight: Sight, fresh: JobStatus, now: float) -> Sight:
-    """What is known after one more look: a step about which there is no evidence keeps its last known state."""
+    """What is known after one more look: a step about which there is no evidence keeps its last known state.
+
+    Where nobody could be asked, only what has changed is evidence.
+    """
     steps, seen = dict(sight.status.steps), dict(sight.seen)
     for name in sight.handle.steps:
-        status = fresh.steps.get(name, StepStatus(JobState.UNKNOWN))
-        if status.state is not JobState.UNKNOWN and not sight.step(name).state.final:
-            count = sight.step(name).requests if status.requests is None else status.requests
-            steps[name], seen[name] = replace(status, requests=count), now
+        status, before = fresh.steps.get(name, StepStatus(JobState.UNKNOWN)), sight.step(name)
+        if status.state is not JobState.UNKNOWN and not before.state.final:
+            count = before.requests if status.requests is None else status.requests
+            steps[name] = replace(status, requests=count)
+            if fresh.confirmed or (status.state, count) != (before.state, before.requests):
+                seen[name] = now
     state = sight.status.state if fresh.state is JobState.UNKNOWN else fresh.state
     known = replace(
         fresh,

@@ -42,6 +42,8 @@ class Evidence:
     facts: Facts | None = None
     asked: bool = True
     """Whether Slurm could be asked, so that knowing nothing means something."""
+    trouble: str = ""
+    """Why it could not."""
     job_id: str = ""
     why: str = ""
     """Why the job was told to end, by its own words."""
@@ -200,6 +202,7 @@ def evidence(look: Look, number: int, name: str, native_id: str) -> Evidence:
     return Evidence(
         facts=facts,
         asked=asked,
+        trouble="" if asked else next(iter(look.troubles.values())),
         job_id=job_id,
         why=found.words.get("why", ""),
         stages={step: parse_stages(texts, name) for step, texts in found.stages.items()},

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from proctor.blocks.job import JobHandle, JobState, JobStatus, ServerStatus, StepStatus
 from proctor.blocks.slurm.parse import Evidence, Facts, moment
-from proctor.blocks.slurm.states import Meaning, Phase, meaning, outlook
+from proctor.blocks.slurm.states import STATES, Meaning, Phase, meaning, outlook
 from proctor.blocks.stage_files import ALIVE, GONE, LOST, UNSEEN, Stage, after_server_death, ended, join, lost
 from proctor.blocks.stage_files import CANCELLED as MEANT
 from proctor.blocks.stage_files import job_state as worst_of
@@ -14,6 +14,9 @@ from proctor.blocks.stages import EXIT_INTERRUPTED
 
 EXIT_CANNOT_WRITE = 73
 """A job that could not write into its own folder (EX_CANTCREAT of sysexits.h)."""
+
+STARVED = "out of memory: the kernel killed a process of it"
+"""What the wrapper says about a harness that had too little memory."""
 
 LAST_WORDS = 30.0
 """Seconds that a shared file system may take to show the last word of a job that has ended."""
@@ -38,8 +41,9 @@ def verdict(handle: JobHandle, seen: Evidence, now: datetime) -> JobStatus:
         server=server,
         exit_code=seen.facts.exit_code if seen.facts else None,
         message="" if state.final else words(seen, means, steps, server),
+        confirmed=means is not None or seen.asked,
         image_digests=digests(handle, seen),
-        observed=now if means or seen.stages else None,
+        observed=now if means or (seen.asked and seen.stages) else None,
     )
 
 
@@ -63,7 +67,7 @@ def step_status(seen: Evidence, number: int, means: Meaning | None, *, fresh: bo
     | 143, cancelled  | anything              | CANCELLED |
     | 143             | cancelled             | CANCELLED |
     | 143             | waiting (requeued)    | PENDING: Slurm starts it again |
-    | 143             | running               | RUNNING until Slurm says who told it to end |
+    | 143             | running, no answer    | RUNNING until Slurm says who told it to end |
     | 143             | anything else         | FAILED, `lost:`, in Slurm's words where it has some |
     | any other       | anything              | final, by the exit code |
     | none            | waiting               | PENDING |
@@ -76,16 +80,20 @@ def step_status(seen: Evidence, number: int, means: Meaning | None, *, fresh: bo
     """
     stages = seen.stages.get(number, {})
     if "exit" in stages:
-        return said_its_last(stages, means, meaning(seen.why) if seen.why else None)
+        return said_its_last(stages, means, meaning(seen.why) if seen.why else None, asked=seen.asked)
     if means is None:
         return join(stages, GONE if seen.asked and seen.job_id else UNSEEN)
     return without_last_word(stages, means, seen.facts, fresh=fresh)
 
 
-def said_its_last(stages: Mapping[str, Stage], means: Meaning | None, why: Meaning | None) -> StepStatus:
+def said_its_last(
+    stages: Mapping[str, Stage], means: Meaning | None, why: Meaning | None, *, asked: bool = True
+) -> StepStatus:
     """A step that wrote its end; who interrupted it is what Slurm knows."""
     said = stages["exit"]
     status = ended(said, (stages.get("running") or Stage(None)).time)
+    if said.words.startswith(STARVED):
+        return replace(status, message=f"{said.words}; {STATES['OUT_OF_MEMORY'].words.partition('; ')[2]}")
     if said.exit_code != EXIT_INTERRUPTED or said.words.startswith(MEANT):
         return status
     phase = means.phase if means else Phase.UNKNOWN
@@ -96,7 +104,7 @@ def said_its_last(stages: Mapping[str, Stage], means: Meaning | None, why: Meani
     cause = next((each for each in (means, why) if each and each.phase is Phase.LOST), None)
     if cause:
         return replace(status, message=f"{LOST}{cause.words}")
-    if phase is Phase.RUNNING:
+    if phase is Phase.RUNNING or not (means or asked):
         return StepStatus(JobState.RUNNING, None, "told to end", status.started)
     return status
 
@@ -201,7 +209,7 @@ def words(seen: Evidence, means: Meaning | None, steps: Mapping[str, StepStatus]
     """A job in words, for instance `pending: Priority, 3rd of 40, estimated start 14:05`."""
     facts = seen.facts
     if means is None or facts is None:
-        return "" if means is None else means.words
+        return means.words if means else f"Slurm cannot be asked: {seen.trouble}" if seen.trouble else ""
     if means.phase is Phase.WAITING:
         return waiting_words(means, facts)
     parts = [f"{means.words} on {facts.nodes}" if facts.nodes else means.words]

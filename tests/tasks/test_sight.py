@@ -1,5 +1,7 @@
 """What is known about a job that somebody else runs."""
 
+from dataclasses import replace
+
 import pytest
 
 from proctor.blocks.job import JobHandle, JobState, JobStatus, StepStatus
@@ -27,6 +29,16 @@ def test_no_evidence_changes_nothing_and_ages() -> None:
 def test_one_step_may_be_out_of_sight_alone() -> None:
     sight = look(seen(10, a=GOING, b=GOING), JobStatus(JobState.RUNNING, {"a": UNSEEN, "b": GOING}), 50)
     assert out_of_sight(sight, 60, patience=20) == ["a"]
+
+
+def test_where_nobody_could_be_asked_only_news_is_evidence() -> None:
+    before = seen(10, a=GOING, b=WAITING)
+    going = replace(GOING, requests=3)
+    first = look(before, JobStatus(JobState.RUNNING, {"a": GOING, "b": WAITING}, confirmed=False), 100)
+    assert out_of_sight(first, 100, patience=80) == ["a", "b"]
+    second = look(first, JobStatus(JobState.RUNNING, {"a": going, "b": GOING}, confirmed=False), 120)
+    assert second.step("b") == GOING
+    assert out_of_sight(second, 130, patience=20) == []
 
 
 def test_an_end_is_for_good() -> None:

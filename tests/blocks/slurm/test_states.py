@@ -132,7 +132,10 @@ def test_nobody_knows_it() -> None:
 def test_no_answer_is_no_evidence() -> None:
     assert step(Evidence(None, asked=False, job_id="7", stages={0: BEGUN})).state is JobState.RUNNING
     assert step(Evidence(None, asked=False, job_id="7", stages={0: DONE})).state is JobState.COMPLETED
+    assert step(Evidence(None, asked=False, job_id="7", stages={0: STOPPED})).state is JobState.RUNNING
     assert verdict(HANDLE, Evidence(None, asked=False, job_id="7"), NOW).observed is None
+    seen = verdict(HANDLE, Evidence(None, asked=False, trouble="no controller", stages={0: BEGUN}), NOW)
+    assert (seen.confirmed, seen.observed, seen.message) == (False, None, "Slurm cannot be asked: no controller")
 
 
 @pytest.mark.parametrize(
