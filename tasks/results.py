@@ -41,7 +41,9 @@ class Provenance(Document):
 
     isolation: Literal["container", "venv", "none"]
     image: str | None = Field(None, description="The image that was asked for.")
-    image_digest: str | None = Field(None, description="The digest of the image that really ran.")
+    image_digest: str | None = Field(
+        None, description="The digest of the image that really ran; null where nobody can tell."
+    )
     packages: list[str] = Field(
         default_factory=list, description="Installed packages, `name==version`, without a container."
     )

@@ -8,7 +8,15 @@ pull() {
   if ! "$RUNTIME" image inspect "$2" >/dev/null 2>&1; then
     once "/tmp/proctor-pull-$(id -u)" "$RUNTIME" pull -q "$2" || { PROBLEM="the image $2 cannot be pulled"; return 1; }
   fi
-  digest_is "$1" "$("$RUNTIME" image inspect -f '{{if .RepoDigests}}{{index .RepoDigests 0}}{{else}}{{.Id}}{{end}}' "$2")"
+  digest_is "$1" "$("$RUNTIME" image inspect -f '{{range .RepoDigests}}{{println .}}{{end}}{{.Id}}' "$2" | known_as "$2")"
+}
+
+# known_as IMAGE: of its digests, one a line, that of its own repository, or else the last line, its id.
+known_as() {
+  awk -v image="${1%%@*}" '
+    function plain(name) { sub(/^(docker\.io\/(library\/)?|localhost\/)/, "", name); return name }
+    { split($0, part, "@"); if (own == "" && part[2] != "" && index(plain(image) ":", plain(part[1]) ":") == 1) own = $0 }
+    END { print own == "" ? $0 : own }'
 }
 
 # import NAME IMAGE FILE COMMAND...: FILE from an image, by a command that gets a temporary name as its last argument.
@@ -20,7 +28,8 @@ import() {
   once "$file.lock" import_now "$file" "$@" || { PROBLEM="the image $image cannot be imported"; return 1; }
   touch -c "$file"
   find "$CACHE" -maxdepth 1 -name '*.tag-*' -mtime +14 -exec rm -rf {} + 2>/dev/null
-  digest_is "$name" "$image"
+  # what a tag meant when it was imported, these runtimes do not tell
+  case $image in *@sha256:*) digest_is "$name" "$image" ;; esac
 }
 
 # import_now FILE COMMAND...: under a name of this job first, since the locks of some file systems end at the node.

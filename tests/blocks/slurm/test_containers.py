@@ -1,6 +1,8 @@
 """Containers inside real Slurm jobs: Docker under sbatch, with the real harness and a real model as the deployment."""
 
+import json
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +18,7 @@ from tests.cluster import USER, as_user, execution
 from tests.conftest import unavailable
 from tests.contract import WEIRD
 from tests.engine import engine, fake_harness_image, require_image, unpack
+from tests.flows.stack import free_port, wait_for
 
 pytestmark = pytest.mark.live
 
@@ -56,8 +59,49 @@ def test_steps_run_in_containers_as_their_user(setup: DockerSetup, monkeypatch: 
     assert status.state is JobState.COMPLETED, status
     assert (setup.folder / "a.0" / "seen").read_text() == WEIRD
     assert (setup.folder / "a.0" / "results.yml").owner() == "proctor"
-    assert status.image_digests["a.0"]
+    assert status.image_digests["a.0"] == engine().images.get(fake_harness_image()).id, "no registry has it"
     setup.until(handle, lambda _: setup.leftovers(handle) == [], 30)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    """The address of a registry that lets everybody in."""
+    program, port = shutil.which("docker-registry"), free_port()
+    if program is None:
+        unavailable("docker-registry is not installed; `scripts/services` installs it")
+    storage = {"filesystem": {"rootdirectory": str(tmp_path / "registry")}}
+    settings = {"version": 0.1, "storage": storage, "http": {"addr": f"127.0.0.1:{port}"}}
+    (tmp_path / "registry.json").write_text(json.dumps(settings))  # which YAML is too
+    with (tmp_path / "registry.log").open("wb") as log:
+        process = subprocess.Popen([program, "serve", str(tmp_path / "registry.json")], stdout=log, stderr=log)
+    try:
+        wait_for(lambda: listens(port))
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_an_image_by_tag_is_known_by_the_digest_of_its_own_repository(setup: DockerSetup, registry: str) -> None:
+    image, names = engine().images.get(fake_harness_image()), [f"{registry}/a-first", f"{registry}/fake"]
+    for name in names:
+        image.tag(name, "1")
+        engine().images.push(name, "1")
+    try:
+        step = replace(setup.step("a.0"), container=Container(image=f"{names[1]}:1"))
+        (handle,) = setup.submit(setup.job(step))
+        told = setup.wait(handle).image_digests["a.0"]
+        assert told.startswith(f"{names[1]}@sha256:"), "and not by that of another name"
+        engine().images.pull(told)
+        assert engine().images.get(told).id == image.id
+    finally:
+        for name in names:
+            engine().images.remove(f"{name}:1")
 
 
 def test_odd_paths_are_mounted(setup: DockerSetup) -> None:

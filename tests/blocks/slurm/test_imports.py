@@ -127,6 +127,14 @@ def submit(setup: ImageSetup, number: int) -> list[JobHandle]:
     return setup.submit(*jobs)
 
 
+def test_a_tag_is_no_digest(setup: ImageSetup) -> None:
+    setup.image = "registry.example/eval/fake:1"
+    (handle,) = submit(setup, 1)
+    status = setup.wait(handle, 90)
+    assert status.state is JobState.COMPLETED, status
+    assert dict(status.image_digests) == {}, "what it meant at that time nobody here can tell"
+
+
 def test_jobs_that_start_together_import_an_image_once(setup: ImageSetup, programs: Path, shared: Path) -> None:
     for handle in submit(setup, 4):
         status = setup.wait(handle, 120)
