@@ -23,7 +23,11 @@ all_ended() {
 
 # last_word NAME CODE WORDS: stage.exit for one that could not write it, so that the next in line can start.
 last_word() {
+  local owner=$JOB
   ended "$1" && return
+  # a later attempt has taken the step up, while nobody could reach this node
+  [ ! -r "$ROOT/$1/.proctor/owner" ] || read -r owner <"$ROOT/$1/.proctor/owner"
+  [ "$owner" = "$JOB" ] || return
   put "$ROOT/$1/stage.exit" "$(now) $2 $JOB $3"
   say "$1: $3"
 }
@@ -63,14 +67,15 @@ interrupt_steps() {
 }
 
 # why_stopped: Slurm's own word, kept for when it has forgotten the job. While a job ends Slurm only says COMPLETING, but
-# it has a time of preemption for those that were preempted, and no end for those that were requeued.
+# it has a time of preemption for those that were preempted, and no end for those that were requeued. Where nothing is
+# ever preempted it does not say that time at all.
 why_stopped() {
   local said
   said=$(scontrol show job -o "$SLURM_JOB_ID" 2>/dev/null)
   case $said in
     *' JobState=COMPLETING '*' EndTime=Unknown '*) ;;
-    *' JobState=COMPLETING '*' PreemptTime=None '*) [ "${#NODES[@]}" -gt 1 ] || echo CANCELLED ;;
-    *' JobState=COMPLETING '*' PreemptTime='*) echo PREEMPTED ;;
+    *' JobState=COMPLETING '*' PreemptTime='[!N]*) echo PREEMPTED ;;
+    *' JobState=COMPLETING '*) [ "${#NODES[@]}" -gt 1 ] || echo CANCELLED ;;
     *) sed -n 's/.* JobState=\([A-Z_]*\) .*/\1/p' <<<"$said" |
       grep -xE 'CANCELLED|TIMEOUT|PREEMPTED|NODE_FAIL|DEADLINE|OUT_OF_MEMORY' ;;
   esac
@@ -123,10 +128,25 @@ remove_container() {
   "$RUNTIME" rm -f "$1" >/dev/null 2>&1
 }
 
-# out_of_memory STEP CONTAINER: whether the kernel killed it for its memory.
+# last_lines NAME: the end of what this step (or the server) has written in this job, which began at byte LOG_START.
+last_lines() { tail -c "+$((LOG_START + 1))" "$ROOT/$1/harness.log" | tail -n 20; }
+
+# out_of_memory NAME CONTAINER: whether the kernel killed it for its memory.
 out_of_memory() {
   has_engine && [ "$("$RUNTIME" inspect -f '{{.State.OOMKilled}}' "$2" 2>/dev/null)" = true ] && return 0
-  tail -n 20 "$ROOT/$1/harness.log" | grep -qiE 'oom[_-]kill|Out Of Memory'
+  last_lines "$1" | grep -qiE 'oom[_-]kill|srun: error: .*Out Of Memory|exceeded (job )?memory limit'
+}
+
+# node_failed NAME: whether Slurm has given up a node that this step (or the server) ran on.
+node_failed() { last_lines "$1" | grep -q 'srun: error: Node failure on'; }
+
+# end_here: on a node that Slurm has given up nobody ends what still runs, and it is about to run elsewhere.
+end_here() {
+  local entry
+  for entry in $(grep -lsF "PROCTOR_STEP=$JOB/" /proc/[0-9]*/environ); do
+    entry=${entry#/proc/}
+    kill -s KILL "${entry%/environ}" 2>/dev/null
+  done
 }
 
 # wordless I CODE: the end of a step whose wrapper could not write it.
@@ -136,6 +156,9 @@ wordless() {
     last_word "$name" 137 "out of memory: the kernel killed it; ask for more with execution.memory"
   elif [ -e "$ROOT/$name/.proctor/cancel-$JOB" ]; then
     last_word "$name" 143 "cancelled"
+  elif node_failed "$name"; then
+    end_here
+    last_word "$name" lost "its node failed"
   elif [ -e "$WORK/stopping" ]; then
     remove_container "$CONTAINER-$1" "$GRACE"
     last_word "$name" 143 "interrupted by TERM"
@@ -151,6 +174,7 @@ run_step() {
   local i=$1 name=${STEPS[$1]} code
   trap '' TERM USR1
   exec >>"$ROOT/$name/harness.log" 2>&1 </dev/null
+  LOG_START=$(wc -c <"$ROOT/$name/harness.log")
   [ -z "$SERVER" ] || unset SLURM_GPUS SLURM_GPUS_PER_NODE SLURM_GPUS_PER_TASK SLURM_GRES
   if ! "prepare_$i"; then
     last_word "$name" 125 "$PROBLEM"
@@ -218,5 +242,5 @@ main() {
 }
 
 SERVER_DIR=$ROOT/$SERVER_NAME
-GPUS='' GPU_DEVICES=() PROBLEM='' HELD='' TOLD=''
+GPUS='' GPU_DEVICES=() PROBLEM='' HELD='' TOLD='' LOG_START=0
 main

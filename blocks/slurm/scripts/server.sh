@@ -77,14 +77,20 @@ wait_for_port() {
 # server_ended CODE [WORDS]: a server that ends before the benchmarks is why they end. One that was told to end was told by
 # Slurm, which does not tell the batch script in every case.
 server_ended() {
-  local code=$1
+  local code=$1 words=${2:-}
   for _ in 1 2 3 4 5 6 7 8; do
     [ ! -e "$WORK/stopping" ] || return 0
     sleep 0.25
   done
+  if node_failed "$SERVER_NAME"; then
+    end_here
+    code=lost words="a node of the server failed"
+  elif out_of_memory "$SERVER_NAME" "$CONTAINER-server"; then
+    words="out of memory: the kernel killed the server; ask for more with execution.memory"
+  fi
   case $code in
     143) last_word "$SERVER_NAME" lost "the server was told to end" ;;
-    *) last_word "$SERVER_NAME" "$code" "${2:-the server ended with exit code $code}" ;;
+    *) last_word "$SERVER_NAME" "$code" "${words:-the server ended with exit code $code}" ;;
   esac
   interrupt_steps
 }
@@ -101,6 +107,7 @@ serve() {
   local k nodes
   trap '' TERM USR1
   exec >>"$SERVER_DIR/harness.log" 2>&1 </dev/null
+  LOG_START=$(wc -c <"$SERVER_DIR/harness.log")
   if ! wait_for_port; then
     [ -e "$WORK/stopping" ] || last_word "$SERVER_NAME" lost \
       "port $SERVER_PORT of $HEAD is taken by another program; set deployment.port or execution.exclusive"

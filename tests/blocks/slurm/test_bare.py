@@ -1,0 +1,79 @@
+"""A cluster without accounting that has forgotten a job: its files alone tell how it ended."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from proctor.blocks.job import JobHandle, JobState, JobStatus
+from proctor.blocks.slurm.block import SlurmBackend
+from proctor.blocks.stage_files import lost
+from tests.bare_cluster import BareCluster, bare_cluster
+from tests.blocks.slurm.test_contract import SlurmSetup
+from tests.blocks.slurm.test_faults import submit
+from tests.flows.stack import wait_for
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture(scope="module")
+def bare(cluster_home: Path) -> Iterator[BareCluster]:
+    assert cluster_home
+    with bare_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def there(cluster_home: Path, bare: BareCluster) -> Iterator[SlurmSetup]:
+    class There(SlurmSetup):
+        def backend(self) -> SlurmBackend:
+            return SlurmBackend(execution=bare.section(walltime=60, memory="400M"))
+
+    setup = There(cluster_home)
+    yield setup
+    setup.close()
+
+
+def nothing(bare: BareCluster, handle: JobHandle) -> None:
+    """It ends by itself."""
+
+
+def scancelled(bare: BareCluster, handle: JobHandle) -> None:
+    bare.as_user("scancel", handle.native_id)
+
+
+ENDS: dict[str, tuple[str, Callable[[BareCluster, JobHandle], None], Callable[[JobStatus], bool]]] = {
+    "by itself": ("sys.exit(3)", nothing, lambda seen: seen.steps["b.1"].exit_code == 3),
+    "scancel": ("time.sleep(300)", scancelled, lambda seen: seen.steps["b.1"].state is JobState.CANCELLED),
+    "memory": (
+        "held = [bytearray(50_000_000) for _ in range(20)]; time.sleep(60)",
+        nothing,
+        lambda seen: seen.steps["b.1"].exit_code == 137 and "execution.memory" in seen.steps["b.1"].message,
+    ),
+    "walltime": (
+        "time.sleep(300)",
+        nothing,
+        lambda seen: lost(seen.steps["b.1"]) and "walltime" in seen.steps["b.1"].message,
+    ),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_a_job_that_nobody_remembers_has_ended_as_it_did(bare: BareCluster, there: SlurmSetup, how: str) -> None:
+    script, act, right = ENDS[how]
+    backend = there.backend()
+    assert isinstance(backend, SlurmBackend)
+    (handle,) = submit(backend, there, there.job(there.step("a.0"), there.step("b.1", script)))
+    there.until(handle, lambda _: there.runs("b.1") == 1, 60)
+    act(bare, handle)
+    wait_for(lambda: bare.has_forgotten(handle.native_id), 150)
+    status = there.status(handle)
+    assert status.steps["a.0"].state is JobState.COMPLETED
+    assert status.state.final
+    assert right(status), status
+
+
+def test_a_job_without_accounting_is_followed_to_its_end(bare: BareCluster, there: SlurmSetup) -> None:
+    (handle,) = there.submit(there.job(there.step("a.0", "time.sleep(2)"), there.step("b.1")))
+    there.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING, 60)
+    assert there.wait(handle).state is JobState.COMPLETED

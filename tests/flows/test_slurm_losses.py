@@ -1,0 +1,150 @@
+"""Whole evaluations on the real cluster that lose what they run on: a node, their place, memory, or Slurm itself."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from proctor.blocks.process import processes
+from proctor.blocks.stages import step_marker
+from tests.cluster import SCRIPTS, SLURM, as_user
+from tests.flows.stack import Run, Stack, wait_for
+from tests.flows.test_slurm_flow import STEPS, config, package, remote_folder, starts, submitted
+
+__all__ = ["package"]
+pytestmark = pytest.mark.live
+
+ONCE = "(out / 'again').exists() or 'beta' in str(out) or ((out / 'again').write_text(''), time.sleep(300))"
+"""The first benchmark lasts in its first attempt, the others end at once."""
+
+
+def result(run: Run) -> dict[str, dict[str, Any]]:
+    """What results.json says about each benchmark."""
+    found = json.loads((run.folder / "results.json").read_text())["benchmarks"]
+    return {each["step"].partition(".")[0]: each for each in found}
+
+
+def job_ids(run: Run) -> list[str]:
+    return [line.split()[1] for line in submitted(run)]
+
+
+def on_two_nodes() -> dict[str, Any]:
+    """The nodes that no other test takes first; one is left when the other one fails."""
+    return {"sbatch_extra_flags": {"exclude": "n1,n2"}}
+
+
+@contextmanager
+def away(daemon: str) -> Iterator[int]:
+    """Kill a daemon of the cluster, and start it again at the end; the value is the pid that it had."""
+    pid = int((SLURM / "run" / f"{daemon}.pid").read_text())
+    os.kill(pid, signal.SIGKILL)
+    try:
+        yield pid
+    finally:
+        subprocess.run([SCRIPTS / "start-slurm"], check=True, capture_output=True)
+
+
+def node_of(job_id: str) -> str:
+    return as_user("squeue", "-h", "-j", job_id, "-o", "%N").strip()
+
+
+def power_off(job_id: str) -> None:
+    """End every process of a job on its node."""
+    shepherds = [
+        each for each in psutil.process_iter(["cmdline"]) if f"[{job_id}." in " ".join(each.info["cmdline"] or [])
+    ]
+    family = [child for each in shepherds for child in each.children(recursive=True)]
+    processes.signal_all([*shepherds, *family], kill=True)
+
+
+def test_what_a_node_took_down_with_it_runs_again_on_another(
+    stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
+) -> None:
+    run = stack.start("slurm", config(tmp_path, shared, package, endpoint, ONCE, **on_two_nodes()))
+    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1, 180)
+    (first,) = job_ids(run)
+    with away(f"slurmd.{node_of(first)}"):
+        power_off(first)
+        assert run.until(seconds=180) == "Completed", run.message
+    assert starts(remote_folder(shared, run)) == {"alpha": 2, "beta": 1}
+    assert len(submitted(run)) == 2
+    assert {name: each["attempts"] for name, each in result(run).items()} == {"alpha": 2, "beta": 2}
+
+
+def test_a_node_that_slurm_has_given_up_ends_what_still_runs_there(
+    stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
+) -> None:
+    run = stack.start("slurm", config(tmp_path, shared, package, endpoint, ONCE, **on_two_nodes()))
+    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1, 180)
+    (line,) = submitted(run)
+    name, first = line.split()
+    folder, markers = remote_folder(shared, run), [step_marker(name, step) for step in STEPS.values()]
+    with away(f"slurmd.{node_of(first)}"):
+        wait_for(lambda: starts(folder)["alpha"] == 2, 180)
+        assert not any(processes.marked(markers).values()), "nothing runs twice at a time"
+    assert run.until(seconds=180) == "Completed", run.message
+    assert starts(folder) == {"alpha": 2, "beta": 1}
+    assert len(submitted(run)) == 2
+
+
+def test_slurms_own_requeue_is_the_same_job_and_keeps_what_is_done(
+    stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
+) -> None:
+    script = "'alpha' in str(out) or (out / 'again').exists() or ((out / 'again').write_text(''), time.sleep(300))"
+    run = stack.start("slurm", config(tmp_path, shared, package, endpoint, script, requeue=True))
+    wait_for(lambda: starts(remote_folder(shared, run))["beta"] == 1, 180)
+    (job_id,) = job_ids(run)
+    as_user("scontrol", "requeue", job_id)
+    assert run.until(seconds=240) == "Completed", run.message
+    assert starts(remote_folder(shared, run)) == {"alpha": 1, "beta": 2}
+    assert job_ids(run) == [job_id]
+    assert {name: each["attempts"] for name, each in result(run).items()} == {"alpha": 1, "beta": 1}
+
+
+HOG = "'beta' in str(out) or [bytearray(50_000_000) for _ in range(40)]"
+
+
+def test_out_of_memory_is_reported_and_not_tried_again(
+    stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
+) -> None:
+    run = stack.start("slurm", config(tmp_path, shared, package, endpoint, HOG, memory="400M"))
+    assert run.until(seconds=120) == "Failed", run.message
+    assert run.states() == {"alpha": "Failed", "beta": "Completed"}
+    alpha = result(run)["alpha"]
+    assert "out of memory" in alpha["message"]
+    assert "execution.memory" in alpha["message"]
+    assert starts(remote_folder(shared, run)) == {"alpha": 1, "beta": 1}
+    assert len(submitted(run)) == 1
+
+
+def row(run: Run, step: str) -> dict[str, Any]:
+    """What the evaluation says about a benchmark now."""
+    rows = json.loads(run.artifact("progress") or "[]")
+    return next((dict(each) for each in rows if each["step"] == step), {})
+
+
+def test_what_kills_slurms_controller_and_its_books_is_only_a_pause(
+    stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
+) -> None:
+    script = "'beta' in str(out) or [time.sleep(0.2) for _ in range(900) if not (out.parent / 'go').exists()]"
+    run = stack.start("slurm", config(tmp_path, shared, package, endpoint, script))
+    wait_for(lambda: row(run, STEPS["alpha"]).get("state") == "RUNNING", 180)
+    folder = remote_folder(shared, run)
+    with away("slurmdbd"), away("slurmctld"):
+        wait_for(lambda: "Slurm cannot be asked" in row(run, STEPS["alpha"])["message"], 120)
+        seen = row(run, STEPS["alpha"])
+        time.sleep(15)
+        later = row(run, STEPS["alpha"])
+        assert (later["state"], later["observed"]) == ("RUNNING", seen["observed"]), "the last state, and its age"
+        as_user("touch", str(folder / "go"))
+    assert run.until(seconds=240) == "Completed", run.message
+    assert starts(folder) == {"alpha": 1, "beta": 1}
+    assert len(submitted(run)) == 1
