@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def chosen(  # noqa: PLR0913 (the options of the command)
     if not run.handles or not rows:
         raise CommandError(f"no job of {run.id} was submitted yet ({run.id} is {run.state}); --flow shows what happens")
     if server:
-        return backend_lines(api, run, None, follow=follow, tail=tail)
+        return kept_server_lines(run, tail) or backend_lines(api, run, None, follow=follow, tail=tail)
     if benchmark:
         step = step_of(run, benchmark, [(row.benchmark, row.step) for row in rows])
         rows = [row for row in rows if row.step == step]
@@ -66,10 +67,23 @@ def each_step(api: PrefectApi, run: FlowRun, rows: list[Progress], *, follow: bo
             yield f"==> {row.benchmark} ({row.state}) <=="
         kept = Path(run.folder, row.step, "harness.log")
         if row.final and kept.is_file():
-            with kept.open(errors="replace") as file:
-                yield from (line.rstrip("\n") for line in deque(file, tail))
+            yield from last_lines(kept, tail)
         else:
             yield from backend_lines(api, run, row.step, follow=follow, tail=tail)
+
+
+def last_lines(path: Path, tail: int) -> list[str]:
+    """The end of a log that came home."""
+    with path.open(errors="replace") as file:
+        return [line.rstrip("\n") for line in deque(file, tail)]
+
+
+def kept_server_lines(run: FlowRun, tail: int) -> Iterator[str] | None:
+    """The logs of the servers of an evaluation that is over, where they came home, with a headline each where several did."""
+    kept = sorted(Path(run.folder).glob("server*/harness.log")) if run.final and run.folder else []
+    several = len(kept) > 1
+    found = (([f"==> {path.parent.name} <=="] if several else []) + last_lines(path, tail) for path in kept)
+    return chain.from_iterable(found) if kept else None
 
 
 def backend_lines(api: PrefectApi, run: FlowRun, step: str | None, *, follow: bool, tail: int) -> Iterator[str]:

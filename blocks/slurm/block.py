@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from proctor.blocks.backend import Backend
-from proctor.blocks.errors import BackendError, RejectedError, TransientError
+from proctor.blocks.errors import BackendError, RejectedError, ResultError, TransientError
 from proctor.blocks.finding import Finding
 from proctor.blocks.job import JobHandle, JobSpec, JobState, JobStatus, StepStatus
 from proctor.blocks.slurm import parse, remote, strays
@@ -17,6 +17,7 @@ from proctor.blocks.slurm.answer import Answer
 from proctor.blocks.slurm.cluster import Cluster, cluster
 from proctor.blocks.slurm.doctor import examine
 from proctor.blocks.slurm.fetch import fetch
+from proctor.blocks.slurm.files import server_folder
 from proctor.blocks.slurm.render import render
 from proctor.blocks.slurm.states import GAVE_UP, meaning
 from proctor.blocks.slurm.upload import upload, variables
@@ -163,8 +164,14 @@ class SlurmBackend(Backend):
             raise TransientError(f"{self.execution.hostname}: {' '.join(failed) or answer.err.strip()}")
 
     def fetch(self, handle: JobHandle, step: str, dest: Path) -> Path:
-        """Only what is not here yet, checked file by file; caches stay on the cluster."""
-        return fetch(self.cluster, f"{handle.output_dir}/{step}", dest / step, everything=self.execution.fetch_cache)
+        """Only what is not here yet, checked file by file; caches stay on the cluster. With the last step comes the
+        log of the job's server."""
+        found = fetch(self.cluster, f"{handle.output_dir}/{step}", dest / step, everything=self.execution.fetch_cache)
+        if step == handle.steps[-1]:
+            server = server_folder(handle)
+            with suppress(ResultError):  # a job without a server
+                fetch(self.cluster, f"{handle.output_dir}/{server}", dest / server, everything=False)
+        return found
 
 
 def given_up(handle: JobHandle, words: str) -> JobStatus:

@@ -1,12 +1,13 @@
 """Whole evaluations on the real cluster that deploy their model: over several jobs, on one node, with one port in the config."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.flows.stack import Stack
-from tests.flows.test_slurm_flow import STEPS, config, package, remote_folder, submitted
+from tests.flows.test_slurm_flow import PROCTOR, STEPS, config, package, remote_folder, submitted
 
 __all__ = ["package"]
 pytestmark = pytest.mark.live
@@ -31,3 +32,9 @@ def test_each_job_has_a_server_of_its_own(
         assert (run.folder / step / "results.yml").exists()
         assert json.loads((folder / step / "server-models.json").read_text())["data"][0]["id"] == "fake-model"
         assert "GET /v1/models" in (folder / server / "harness.log").read_text(), "each benchmark asked its own"
+    subprocess.run(["rm", "-rf", folder], check=True)
+    said = subprocess.run(
+        [PROCTOR, "logs", run.id, "--server"], env=stack.env, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.count("fake server is up") == 2, "what they wrote came home"
+    assert "==> server.1 <==" in said.stdout
