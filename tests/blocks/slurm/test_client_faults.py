@@ -25,13 +25,6 @@ from tests.flows.stack import wait_for
 pytestmark = pytest.mark.live
 
 
-@pytest.fixture
-def setup(cluster_home: Path) -> Iterator[SlurmSetup]:
-    setup = SlurmSetup(cluster_home)
-    yield setup
-    setup.close()
-
-
 class Chatty(Connection):
     """A connection to a site whose login shell greets everybody."""
 

@@ -26,13 +26,6 @@ pytestmark = pytest.mark.live
 
 
 @pytest.fixture
-def setup(cluster_home: Path) -> Iterator[SlurmSetup]:
-    setup = SlurmSetup(cluster_home)
-    yield setup
-    setup.close()
-
-
-@pytest.fixture
 def proxy() -> Iterator[WanProxy]:
     with WanProxy(SSH_PORT) as proxy:
         yield proxy

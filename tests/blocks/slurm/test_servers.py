@@ -1,7 +1,6 @@
 """Model servers in real Slurm jobs: whose answers count, how a command starts, and what falls with a server."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,13 +24,6 @@ base = document["base"]
 body = json.dumps({"messages": []}).encode()
 [(urllib.request.urlopen(urllib.request.Request(base + "/chat/completions", body)), time.sleep(0.2)) for _ in range(15)]
 """
-
-
-@pytest.fixture
-def setup(cluster_home: Path) -> Iterator[SlurmSetup]:
-    setup = SlurmSetup(cluster_home)
-    yield setup
-    setup.close()
 
 
 def asking(setup: Setup, name: str, server: Server, script: str = ASKS) -> JobSpec:
