@@ -139,12 +139,6 @@ def try_again(made: "APIClient") -> None:
         session.trust_env = False  # neither a proxy nor ~/.netrc is meant for this machine
 
 
-def forget(execution: LeptonExecution) -> None:
-    """Read the token again for the next request."""
-    with LOCK:
-        MADE.pop(login(execution), None)
-
-
 @contextmanager
 def asking(what: str) -> Iterator[None]:
     """Whatever the SDK raises inside becomes an error of ours, with `what` was asked for in front.
@@ -212,7 +206,7 @@ def said(response: object) -> str:
 
 
 def patiently(execution: LeptonExecution, ask: Callable[["APIClient"], T], what: str) -> T:
-    """The answer of one question to this section's workspace; a refused token is read again for the next one."""
+    """The answer of one question to this section's workspace, with the token as it is now."""
     wanted = login(execution)
     left = HELD.get(wanted, 0.0) - time.monotonic()
     if left > 0:
@@ -221,9 +215,6 @@ def patiently(execution: LeptonExecution, ask: Callable[["APIClient"], T], what:
         found = client(execution)
         with asking(what):
             return ask(found)
-    except UnauthorizedError:
-        forget(execution)
-        raise
     except ThrottledError as error:
         HELD[wanted] = time.monotonic() + error.seconds
         raise

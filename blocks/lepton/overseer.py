@@ -56,8 +56,7 @@ def submit(workspace: Workspace, job: JobSpec) -> JobHandle | BackendError:
                 raise
             return RejectedError(str(error))
         except (RejectedError, ConfigError) as error:
-            take_back(workspace, handle, page)
-            return RejectedError(str(error))
+            return take_back(workspace, handle, page, error)
         finally:
             if page.prepared:
                 keep(page)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Collection, Iterable
 
-from proctor.blocks.errors import BackendError, ResultError, TransientError
+from proctor.blocks.errors import BackendError, RejectedError, ResultError, TransientError
 from proctor.blocks.job import JobHandle
 from proctor.blocks.job_files import StepFiles, step_files
 from proctor.blocks.lepton.homecoming import bring_home
@@ -93,26 +93,37 @@ def last_chance(workspace: Workspace, handle: JobHandle, step: str, job: SeenJob
 
 
 def release(workspace: Workspace, handle: JobHandle) -> None:
-    """Delete the job's endpoint and its secrets."""
-    found = workspace.endpoint(endpoint_name(handle))
-    if found and found.ours == handle.name:
-        workspace.delete_endpoint(found.name)
-    workspace.delete_secrets([name for name in workspace.secrets() if name.startswith(f"{handle.name}.")])
+    """Delete the job's endpoint and its secrets; an endpoint that may not be looked at keeps no secret there."""
+    try:
+        found = workspace.endpoint(endpoint_name(handle))
+        if found and found.ours == handle.name:
+            workspace.delete_endpoint(found.name)
+    finally:
+        workspace.delete_secrets([name for name in workspace.secrets() if name.startswith(f"{handle.name}.")])
 
 
-def take_back(workspace: Workspace, handle: JobHandle, page: Ledger) -> None:
+def take_back(workspace: Workspace, handle: JobHandle, page: Ledger, why: Exception) -> RejectedError:
     """Remove what there is of a job that was refused after a part of it had been made.
 
-    Raises TransientError while a part may still arrive.
+    The answer is the refusal, with what could not be removed. Raises TransientError while a part may still arrive.
     """
-    if not page.prepared:
-        return
-    keep(page)
+    words = str(why)
+    if page.prepared:
+        keep(page)
+        try:
+            remove_parts(workspace, handle, page)
+        except RejectedError as error:
+            words = words if str(error) == words else f"{words}; what was made for it is not removed: {error}"
+        page.endpoint, page.steps, page.prepared = Asked(), {}, False
+    return RejectedError(words)
+
+
+def remove_parts(workspace: Workspace, handle: JobHandle, page: Ledger) -> None:
+    """Remove jobs, endpoint and secrets. Raises TransientError while a job may still arrive, RejectedError."""
     delete_jobs(workspace, handle, page, workspace.every_job(handle.name), handle.steps)
     if unsure := [name for name in handle.steps if may_arrive(page.of(name), time.time())]:
         raise TransientError(f"{handle.name}: refused, and {', '.join(unsure)} may still arrive on Lepton")
     release(workspace, handle)
-    page.endpoint, page.steps, page.prepared = Asked(), {}, False
 
 
 def wait_until_gone(workspace: Workspace, handles: Collection[JobHandle], step: str | None) -> list[str]:

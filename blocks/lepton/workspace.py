@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from proctor.blocks.errors import BackendError, RejectedError, TransientError
-from proctor.blocks.lepton.connection import RefusalError, forget, patiently
+from proctor.blocks.lepton.connection import RefusalError, patiently
 from proctor.blocks.lepton.questions import job_page, removed, sure_of_family
 from proctor.blocks.lepton.render import without_none
 from proctor.blocks.lepton.states import Phase, job_meaning
@@ -143,7 +143,6 @@ class Workspace:
             if error.status != FORBIDDEN:
                 raise
             reset_new_deployment_api_flag_cache()
-            forget(self.execution)
             return self.ask(what, of_known_family)
 
     def endpoint(self, name: str) -> SeenEndpoint | None:
@@ -260,7 +259,8 @@ class Workspace:
         """Up to a page of lines from a time (ns) on, oldest first: time, replica, text."""
         who = {"name_or_job": name} if kind == "job" else {"name_or_deployment": name}
         end = time.time_ns() + 3600 * NANO
-        answer = self.ask(
+        ask = self.ask if kind == "job" else self.ask_endpoints
+        answer = ask(
             f"the log of {name}",
             lambda client: client.log.get_log(
                 **who, start=start, end=end, limit=LOG_PAGE, direction="forward", timeout=60

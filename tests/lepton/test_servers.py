@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import yaml
-from leptonai.api.v2 import reset_new_deployment_api_flag_cache
 
 from proctor.blocks.errors import TransientError
 from proctor.blocks.job import EnvVar, JobHandle, JobSpec, JobState
@@ -227,47 +226,11 @@ class TestCreation:
         assert (endpoint.blueprint.replicas, endpoint.blueprint.shape) == (2, "gpu.1xh200")
         assert '"no_traffic_timeout": 604800' in json.dumps(endpoint.spec)
 
-    def test_nothing_is_made_before_the_family_is_known(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(connection, "TRIES", 0)
-        job = served(place)
-        place.service.fault("GET", "/workspace", status=503, times=None)
-        with pytest.raises(TransientError):
-            place.backend().submit([job])
-        assert not {"/deployments", "/endpoints"} & {each.path for each in place.service.requests}
-        place.service.faults.clear()
-        (handle,) = place.submit(job)
-        place.until(handle, lambda found: found.state is JobState.RUNNING)
-
-    def test_nothing_counts_as_removed_before_the_family_is_known(
-        self, place: Place, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """The family that a workspace does not have knows no endpoint of ours, which says nothing."""
-        handle = submitted(place)
-        monkeypatch.setattr(connection, "TRIES", 0)
-        connection.MADE.clear()
-        reset_new_deployment_api_flag_cache()
-        place.service.fault("GET", "/workspace", status=503, times=None)
-        for wrong in ("/deployments/*", "/endpoints/*"):
-            place.service.fault("*", wrong, status=404, times=None)
-        with pytest.raises(TransientError):
-            place.backend().cancel([handle])
-        place.service.faults.clear()
-        place.backend().cancel([handle])
-        assert place.service.endpoints == []
-
     def test_a_fresh_token_of_the_workspace_still_opens_it(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         place.service.script("*-s", [("Starting", 1), ("Ready", None)])
         handle = submitted(place)
         place.service.token = "a-fresh-token-4711"
         log_in(monkeypatch, place.service)
-        place.until(handle, lambda found: found.state is JobState.RUNNING)
-
-    def test_the_family_is_learned_again_when_it_could_not_be_asked_for(
-        self, place: Place, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(connection, "TRIES", 0)
-        place.service.fault("GET", "/workspace", status=503, times=3)
-        handle = submitted(place)
         place.until(handle, lambda found: found.state is JobState.RUNNING)
 
 
@@ -385,21 +348,3 @@ class TestNamed:
         self.endpoint(place)
         place.service.script("llama", [("Ready", None)])
         assert "put it into a variable and name that as api_key_name" in str(place.refused(self.job(place)))
-
-
-def test_a_token_that_only_endpoints_refuse_makes_nothing_and_fails_nothing(place: Place) -> None:
-    def refuse() -> None:
-        for path in ("/deployments*", "/endpoints*"):
-            place.service.fault("*", path, status=401, times=None)
-
-    refuse()
-    assert "refuses the token (401)" in str(place.refused(served(place)))
-    assert (place.service.endpoints, place.service.jobs) == ([], [])
-    place.service.faults.clear()
-    place.service.script("*-s", [("Starting", 3), ("Ready", None)])
-    handle = submitted(place)
-    refuse()
-    with pytest.raises(TransientError, match=r"refuses the token \(401\)"):
-        place.status(handle)
-    place.service.faults.clear()
-    place.until(handle, lambda found: found.state is JobState.RUNNING)
