@@ -61,8 +61,8 @@ class ThrottledError(TransientError):
 
 LOCK = threading.Lock()
 MADE: dict[Login, "APIClient"] = {}
-HELD: dict[Login, float] = {}
-"""Until when (monotonic) a service that asked for patience is not asked."""
+HELD: dict[tuple[Login, str], float] = {}
+"""Until when (monotonic) a service, or the part of it that keeps the logs, is not asked: it wanted patience."""
 
 
 def client(execution: LeptonExecution) -> "APIClient":
@@ -155,12 +155,14 @@ def asking(what: str) -> Iterator[None]:
         yield
         return
     except ClientError as error:
-        problem = patience(error.response, refusal(what, error.response.status_code, said(error.response)))
+        problem = refusal(what, error.response.status_code, said(error.response))
+        problem = patience(problem, wished(error.response))
     except ServerError as error:
-        words = f"{what}: Lepton has a problem of its own (HTTP {error.response.status_code})"
-        problem = patience(error.response, TransientError(words))
+        problem = TransientError(f"{what}: Lepton has a problem of its own (HTTP {error.response.status_code})")
+        problem = patience(problem, wished(error.response))
     except LogAPIError as error:
-        problem = refusal(what, error.status_code or 500, "the log is not to be had")
+        problem = refusal(what, error.status_code or 500, ": the log is not to be had")
+        problem = patience(problem, error.retry_after or 0)
     except WorkspaceUnauthorizedError:
         problem = refusal(what, 401, "")
     except WorkspaceForbiddenError:
@@ -187,12 +189,22 @@ def refusal(what: str, status: int, words: str) -> Exception:
     return RefusalError(f"{what}: Lepton refused (HTTP {status}){words}", status)
 
 
-def patience(response: Any, problem: Exception) -> Exception:
-    """The same error; where the service says for how long it wants to be left alone, one that says so."""
-    seconds = response.headers.get("Retry-After", "")
-    if isinstance(problem, RejectedError) or not seconds.isdigit() or float(seconds) <= LONGEST_SLEEP:
+def patience(problem: Exception, seconds: float) -> Exception:
+    """The same error; where the service wants to be left alone for so long, one that says so."""
+    if isinstance(problem, RejectedError) or seconds <= LONGEST_SLEEP:
         return problem
-    return ThrottledError(f"{problem}; it wants to be left alone for {seconds} s", min(float(seconds), LONGEST_HOLD))
+    return ThrottledError(f"{problem}; it wants to be left alone for {seconds:.0f} s", min(seconds, LONGEST_HOLD))
+
+
+def wished(response: Any) -> float:
+    """For how many seconds an answer asks to be left alone, in its `Retry-After` of either form; 0 where it does not."""
+    from urllib3.exceptions import InvalidHeader  # noqa: PLC0415 (comes with the SDK)
+    from urllib3.util import Retry  # noqa: PLC0415
+
+    try:
+        return float(Retry().parse_retry_after(response.headers.get("Retry-After", "0")))
+    except InvalidHeader:
+        return 0.0
 
 
 def said(response: object) -> str:
@@ -205,10 +217,13 @@ def said(response: object) -> str:
     return f": {words[:500]}" if isinstance(words, str) and words else ""
 
 
-def patiently(execution: LeptonExecution, ask: Callable[["APIClient"], T], what: str) -> T:
-    """The answer of one question to this section's workspace, with the token as it is now."""
+def patiently(execution: LeptonExecution, ask: Callable[["APIClient"], T], what: str, part: str = "") -> T:
+    """The answer of one question to this section's workspace, with the token as it is now.
+
+    A `part` of the service that wants patience is left alone by itself, the whole with all its parts.
+    """
     wanted = login(execution)
-    left = HELD.get(wanted, 0.0) - time.monotonic()
+    left = max(HELD.get((wanted, each), 0.0) for each in {"", part}) - time.monotonic()
     if left > 0:
         raise TransientError(f"{what}: Lepton asked to be left alone for another {left:.0f} s")
     try:
@@ -216,5 +231,5 @@ def patiently(execution: LeptonExecution, ask: Callable[["APIClient"], T], what:
         with asking(what):
             return ask(found)
     except ThrottledError as error:
-        HELD[wanted] = time.monotonic() + error.seconds
+        HELD[wanted, part] = time.monotonic() + error.seconds
         raise

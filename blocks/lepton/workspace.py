@@ -25,6 +25,10 @@ LOG_PAGE = 5000
 NANO = 1_000_000_000
 FORBIDDEN = 403
 CONFLICT = 409
+LOGS = "logs"
+"""The part of the service that keeps them, which wants patience by itself."""
+LOG_TIMEOUT = 60.0
+"""Seconds for a page of a log, which may be long."""
 EARLIER = 3600
 """Seconds before its creation from which the log of a job is read: our clock and Lepton's may differ."""
 
@@ -65,9 +69,9 @@ class Workspace:
 
     execution: LeptonExecution
 
-    def ask(self, what: str, question: Callable[["APIClient"], T]) -> T:
-        """One request, or several that belong together."""
-        return patiently(self.execution, question, what)
+    def ask(self, what: str, question: Callable[["APIClient"], T], part: str = "") -> T:
+        """One request, or several that belong together, to a part of the service."""
+        return patiently(self.execution, question, what, part)
 
     def jobs(self, prefix: str) -> dict[str, SeenJob]:
         """Every job whose name begins so, by name, ended and archived ones too: one request for up to 500.
@@ -126,7 +130,7 @@ class Workspace:
         told = sorted(events, key=lambda event: event.last_observed_time)
         return [str(event.reason) for event in told if not warnings or event.type_ == "Warning"]
 
-    def ask_endpoints(self, what: str, question: Callable[["APIClient"], T]) -> T:
+    def ask_endpoints(self, what: str, question: Callable[["APIClient"], T], part: str = "") -> T:
         """The same about endpoints, once it is sure which of their two families the workspace has.
 
         Raises TransientError while the workspace does not say.
@@ -138,12 +142,12 @@ class Workspace:
             return question(client)
 
         try:
-            return self.ask(what, of_known_family)
+            return self.ask(what, of_known_family, part)
         except RefusalError as error:
             if error.status != FORBIDDEN:
                 raise
             reset_new_deployment_api_flag_cache()
-            return self.ask(what, of_known_family)
+            return self.ask(what, of_known_family, part)
 
     def endpoint(self, name: str) -> SeenEndpoint | None:
         """One endpoint, None when there is none of that name."""
@@ -263,8 +267,9 @@ class Workspace:
         answer = ask(
             f"the log of {name}",
             lambda client: client.log.get_log(
-                **who, start=start, end=end, limit=LOG_PAGE, direction="forward", timeout=60
+                **who, start=start, end=end, limit=LOG_PAGE, direction="forward", timeout=LOG_TIMEOUT
             ),
+            LOGS,
         )
         try:
             return sorted(rows_of(answer), key=lambda row: row[0])

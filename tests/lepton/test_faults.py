@@ -3,6 +3,8 @@
 import pickle
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +48,9 @@ def submit_until(place: Place, job: Any, seconds: float = 30) -> JobHandle:
 class TestCreation:
     """`POST /jobs` has no key that makes it safe to repeat."""
 
-    def test_a_lost_reply_is_resolved_by_looking(self, place: Place) -> None:
-        place.service.fault("POST", "/jobs", drop=True, after=True)
+    @pytest.mark.parametrize("fault", [{"drop": True}, {"status": 502}, {"body": b"<html>"}, {"body": {"status": 3}}])
+    def test_a_lost_reply_is_resolved_by_looking(self, place: Place, fault: dict[str, Any]) -> None:
+        place.service.fault("POST", "/jobs", after=True, **fault)
         handle = submit_until(place, place.one())
         place.until(handle, lambda status: status.state is JobState.RUNNING)
         assert place.jobs(handle) == [f"{handle.name}-0"]
@@ -79,6 +82,14 @@ class TestCreation:
         place.until(handle, lambda status: status.state is JobState.RUNNING)
         assert (posts(place.service), place.jobs(handle)) == (2, [f"{handle.name}-0"])
 
+    def test_a_service_that_wants_to_be_left_alone_is_not_asked_for_a_job(self, place: Place) -> None:
+        place.service.fault("POST", "/jobs", status=429, headers={"Retry-After": "60"})
+        job = place.one()
+        for words in ("left alone for 60 s", "left alone for another"):
+            with pytest.raises(TransientError, match=words):
+                place.backend().submit([job])
+        assert (posts(place.service), place.service.jobs) == (1, [])
+
     def test_two_jobs_of_one_name_are_both_removed(self, place: Place) -> None:
         handle = submit_until(place, job := place.one())
         body = next(each.body for each in place.service.requests if each.method == "POST" and each.path == "/jobs")
@@ -91,10 +102,16 @@ class TestCreation:
 class TestLooking:
     """A look that fails changes nothing."""
 
-    @pytest.mark.parametrize("status", [429, 500, 502, 503])
-    def test_a_passing_fault_is_not_seen(self, place: Place, status: int) -> None:
+    @pytest.mark.parametrize("headers", [{}, {"Retry-After": "0"}])
+    @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+    def test_a_passing_fault_is_not_seen(self, place: Place, status: int, headers: dict[str, str]) -> None:
         handle = submit_until(place, place.one())
-        place.service.fault("GET", "/jobs", status=status, times=2, headers={"Retry-After": "0"})
+        place.service.fault("GET", "/jobs", status=status, times=2, headers=headers)
+        assert place.status(handle).state is JobState.RUNNING
+
+    def test_a_connection_that_breaks_once_is_not_seen(self, place: Place) -> None:
+        handle = submit_until(place, place.one())
+        place.service.fault("GET", "/jobs", drop=True)
         assert place.status(handle).state is JobState.RUNNING
 
     def test_a_service_that_asks_for_patience_gets_it(self, place: Place) -> None:
@@ -116,11 +133,21 @@ class TestLooking:
             place.status(handle)
         assert len(place.service.requests) == asked
 
-    @pytest.mark.parametrize("fault", [{"status": 503}, {"drop": True}, {"body": b"<html>"}])
-    def test_a_lasting_fault_is_unseen_and_never_failed(self, place: Place, quick: None, fault: dict[str, Any]) -> None:
+    @pytest.mark.parametrize(
+        ("fault", "words"),
+        [
+            ({"status": 503}, r"has a problem of its own \(HTTP 503\)"),
+            ({"drop": True}, "does not answer"),
+            ({"body": b"<html>"}, "answered something that the SDK cannot read"),
+            ({"body": {"error": "maintenance"}}, "answered something that the SDK cannot read"),
+        ],
+    )
+    def test_a_lasting_fault_is_unseen_and_never_failed(
+        self, place: Place, quick: None, fault: dict[str, Any], words: str
+    ) -> None:
         handle = submit_until(place, place.one())
         place.service.fault("GET", "/jobs", times=None, **fault)
-        with pytest.raises(TransientError, match="the list of jobs"):
+        with pytest.raises(TransientError, match=f"the list of jobs: Lepton {words}"):
             place.status(handle)
         place.service.faults.clear()
         assert place.status(handle).state is JobState.RUNNING
@@ -136,9 +163,17 @@ class TestLooking:
         self, place: Place, quick: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         handle = submit_until(place, place.one())
-        place.backend().workspace.ask("nothing", lambda client: setattr(client, "_timeout", 0.3))
-        place.service.fault("GET", "/jobs", times=None, delay=2)
+        connection.MADE.clear()
+        monkeypatch.setattr(connection, "TIMEOUT", 0.3)
+        place.service.fault("GET", "/jobs", times=None, delay=3)
         with pytest.raises(TransientError, match="does not answer"):
+            place.status(handle)
+
+    def test_a_date_until_which_it_wants_to_be_left_alone_is_kept_too(self, place: Place, quick: None) -> None:
+        handle = submit_until(place, place.one())
+        until = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+        place.service.fault("GET", "/jobs", status=503, times=None, headers={"Retry-After": until})
+        with pytest.raises(TransientError, match=r"left alone for (90|8\d) s"):
             place.status(handle)
 
     def test_an_expired_token_is_said_and_a_fresh_one_goes_on(

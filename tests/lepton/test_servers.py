@@ -13,7 +13,7 @@ import yaml
 from proctor.blocks.errors import TransientError
 from proctor.blocks.job import EnvVar, JobHandle, JobSpec, JobState
 from proctor.blocks.job_files import step_files
-from proctor.blocks.lepton import connection
+from proctor.blocks.lepton import connection, servers
 from proctor.blocks.lepton.render import endpoint_name
 from proctor.configs.lepton_endpoint import planned_model
 from tests.lepton.login import log_in
@@ -38,6 +38,11 @@ def submitted(place: Place, **server: Any) -> JobHandle:
     return handle
 
 
+def asked_for(place: Place) -> int:
+    """How often an endpoint was asked for."""
+    return posts(place.service, "/deployments") + posts(place.service, "/endpoints")
+
+
 def command(service: Service) -> str:
     """The shell text of the newest job."""
     return str(service.jobs[-1]["spec"]["container"]["command"][-1])
@@ -55,7 +60,7 @@ def test_the_benchmark_waits_until_the_endpoint_lists_the_model(place: Place) ->
     assert token not in json.dumps([endpoint, *place.service.jobs])
     gateway = place.service.api_endpoints.gateways[endpoint_name(handle)].url
     assert f"url: {gateway}/v1" in command(place.service)
-    assert posts(place.service, "/deployments") + posts(place.service, "/endpoints") == 1
+    assert asked_for(place) == 1
 
 
 def test_the_server_s_models_are_kept_with_the_results(place: Place) -> None:
@@ -198,6 +203,42 @@ class TestCreation:
         (handle,) = place.submit(job)
         place.until(handle, lambda found: found.state is JobState.RUNNING)
         assert [each["metadata"]["name"] for each in place.service.endpoints] == [endpoint_name(job)]
+        assert asked_for(place) == 1
+
+    def test_one_that_is_there_and_could_not_be_seen_is_adopted(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(servers, "REMOVAL", 5.0)
+        for path in ("/deployments", "/endpoints"):
+            place.service.fault("POST", path, drop=True, after=True)
+            place.service.fault("GET", f"{path}/*", status=404, times=2)
+        job = served(place)
+        with pytest.raises(TransientError):
+            place.backend().submit([job])
+        (handle,) = place.submit(job)
+        assert asked_for(place) == 2, "the second one was refused: its name is taken"
+        place.until(handle, lambda found: found.state is JobState.RUNNING)
+
+    def test_one_whose_removal_never_ends_is_refused_in_the_end(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(servers, "REMOVAL", 3.0)
+        place.service.world.deletion = 60
+        place.submit(job := served(place))
+        place.backend().workspace.delete_endpoint(endpoint_name(job))
+        for path in (Path(job.output_dir) / ".proctor").glob("*.json"):
+            path.unlink()
+        started = time.monotonic()
+        assert "already exists" in str(place.refused(job))
+        assert 3 <= time.monotonic() - started < 20
+
+    def test_nothing_is_changed_once_it_is_made(self, place: Place) -> None:
+        """So nothing is refused as `no valid field to update`."""
+        handle = submitted(place)
+        place.until(handle, lambda found: found.state is JobState.RUNNING)
+        place.submit(place.job(asks(place.step("a.0")), server=place.scripted()))
+        place.backend().cancel([handle])
+        assert {each.method for each in place.service.requests} == {"GET", "POST", "DELETE"}
 
     def test_one_of_somebody_else_under_its_name_is_refused_and_left_alone(self, place: Place) -> None:
         mine = submitted(place)

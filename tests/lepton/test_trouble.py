@@ -1,5 +1,6 @@
 """Faults around the end of a job: its log, its events, its results. None blinds us to the others or blocks their end."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from proctor.blocks.errors import RejectedError, TransientError
 from proctor.blocks.job import JobHandle, JobState, StepStatus
 from proctor.blocks.job_files import step_files
-from proctor.blocks.lepton import connection, logs, overseer
+from proctor.blocks.lepton import connection, logs, overseer, workspace
 from proctor.blocks.lepton.render import job_name
 from proctor.blocks.stage_files import lost
 from tests.lepton.archives import lines, packed
@@ -68,6 +69,23 @@ class TestALogThatCannotBeRead:
         found = place.backend().cancel([handle])[handle]
         assert {each.state for each in found.steps.values()} == {JobState.CANCELLED}
         assert (place.service.jobs, place.service.secrets) == ([], {})
+
+    def test_one_that_wants_to_be_left_alone_is_and_jobs_are_seen_all_the_same(self, place: Place) -> None:
+        handle = two(place)
+        place.service.fault("GET", "/logs", status=429, times=None, headers={"Retry-After": "60"})
+        assert "the log of" in steps(place, handle)[0].message
+        first, second = steps(place, handle)
+        assert (first.state, second.state) == (JobState.UNKNOWN, JobState.RUNNING)
+        assert "left alone for another" in first.message
+        assert [each.path for each in place.service.requests].count("/logs") == 1
+
+    def test_one_that_never_answers_is_not_waited_for(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(workspace, "LOG_TIMEOUT", 0.3)
+        handle = two(place)
+        place.service.fault("GET", "/logs", times=None, delay=5)
+        started = time.monotonic()
+        assert "does not answer" in steps(place, handle)[0].message
+        assert time.monotonic() - started < 4
 
     def test_an_empty_one_is_no_error(self, place: Place) -> None:
         handle = two(place)
@@ -135,11 +153,11 @@ class TestResults:
 
 
 def test_a_document_that_the_sdk_cannot_make_is_refused_and_not_tried_again(place: Place) -> None:
-    workspace = place.backend().workspace
+    cloud = place.backend().workspace
     with pytest.raises(RejectedError, match="mounts"):
-        workspace.create_job({"metadata": {"name": "proctor-x-0"}, "spec": {"mounts": [{"mount_path": "/data"}]}})
+        cloud.create_job({"metadata": {"name": "proctor-x-0"}, "spec": {"mounts": [{"mount_path": "/data"}]}})
     with pytest.raises(RejectedError, match="envs"):
-        workspace.create_endpoint({"metadata": {"name": "proctor-x-s"}, "spec": {"envs": [{"value": "canary"}]}})
+        cloud.create_endpoint({"metadata": {"name": "proctor-x-s"}, "spec": {"envs": [{"value": "canary"}]}})
     assert posts(place.service) == 0
 
 

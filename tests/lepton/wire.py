@@ -84,8 +84,8 @@ Answer = Callable[[Request], Reply | None]
 class Listener:
     """Answers requests at 127.0.0.1 until `stop`."""
 
-    def __init__(self, answer: Answer) -> None:
-        self.server = Server(("127.0.0.1", 0), Handler)
+    def __init__(self, answer: Answer, port: int = 0) -> None:
+        self.server = Server(("127.0.0.1", port), Handler)
         self.server.answer = answer
         self.port = int(self.server.server_address[1])
         self.url = f"http://127.0.0.1:{self.port}"
