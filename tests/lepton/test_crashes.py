@@ -129,6 +129,22 @@ def test_submitting(place: Place) -> None:
     assert {each.path for each in asked} >= {"/usersecrets", "/jobs"}
 
 
+def test_submitting_where_lists_lag_behind(legacy: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That a job is asked for stands in the ledger before it is, so who comes next waits until it may be listed."""
+    log_in(monkeypatch, legacy)
+    legacy.script("proctor-*-[0-9]", RUNS)
+    legacy.world.list_lag = 2
+    place = Place(tmp_path, legacy)
+
+    def check(job: JobSpec) -> None:
+        running(place, job)
+        assert place.jobs(job) == [job_name(job, 0)]
+        asked = [each.body["metadata"]["name"] for each in legacy.requests if each.method == "POST"]
+        assert asked.count(job_name(job, 0)) == 1
+
+    assert at_every_request(lambda job: place.backend().submit([job]), place.one, check) >= 3
+
+
 def test_polling(place: Place) -> None:
     def begin() -> JobSpec:
         submitted(place, job := served(place))

@@ -53,8 +53,17 @@ class TestCreation:
         place.service.fault("POST", "/jobs", after=True, **fault)
         handle = submit_until(place, place.one())
         place.until(handle, lambda status: status.state is JobState.RUNNING)
+        place.age(handle, 25)
+        assert place.status(handle).state is JobState.RUNNING
         assert place.jobs(handle) == [f"{handle.name}-0"]
         assert posts(place.service) == 1
+
+    def test_a_submission_that_comes_again_much_later_looks_first(self, place: Place) -> None:
+        place.service.fault("POST", "/jobs", drop=True, after=True)
+        handle = submit_until(place, job := place.one())
+        place.age(handle, 25)
+        place.submit(job)
+        assert (posts(place.service), place.jobs(handle)) == (1, [f"{handle.name}-0"])
 
     def test_a_job_that_is_listed_late_is_not_asked_for_again(self, place: Place) -> None:
         place.service.world.list_lag = 3

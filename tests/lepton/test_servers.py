@@ -181,6 +181,13 @@ def test_a_server_that_needs_accelerators_is_not_put_on_the_jobs_shape(place: Pl
     assert (place.service.endpoints, place.service.secrets) == ([], {})
 
 
+def test_a_port_that_there_is_not_is_found_before_anything_is_made(place: Place) -> None:
+    problem = str(place.refused(served(place, port=70000)))
+    assert "deployment: Lepton's spec.container.ports.0.container_port is wrong" in problem
+    assert "70000" not in problem, "no value of a document stands in an error"
+    assert (place.service.endpoints, place.service.secrets) == ([], {})
+
+
 @pytest.mark.parametrize("kind", ["vllm", "sglang", "nim"])
 @pytest.mark.parametrize("shape", ["cpu.small", "gpu.1xh200"])
 def test_every_kind_of_server_serves(place: Place, tmp_path: Path, kind: str, shape: str) -> None:
