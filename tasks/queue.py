@@ -3,17 +3,18 @@
 from collections.abc import Collection, Sequence
 
 from proctor.blocks.job import JobSpec
-from proctor.configs.execution_schema import BaseExecution, LocalExecution, ProcessExecution
+from proctor.configs.execution_schema import BaseExecution, LeptonExecution, LocalExecution, ProcessExecution
 
 
 def width(execution: BaseExecution) -> int | None:
     """How many jobs may run at a time; None where a scheduler of its own has room or queues them.
 
-    Only `server_per_benchmark` makes several jobs. As local processes they use one port, so they run one by one.
+    Only `server_per_benchmark` makes several jobs. As local processes they use one port, so they run one by one. On Lepton
+    each has an endpoint, which must answer within its time: more than `max_parallel` are not asked for at once.
     """
     if isinstance(execution, ProcessExecution):
         return 1
-    return execution.parallel if isinstance(execution, LocalExecution) else None
+    return execution.parallel if isinstance(execution, LocalExecution | LeptonExecution) else None
 
 
 def split(

@@ -136,6 +136,41 @@ def test_a_server_that_dies_ends_the_evaluation_and_leaves_nothing(stack: Stack,
     wait_for(lambda: nothing_left(cloud), 30)
 
 
+def endpoint_requests(cloud: Service) -> list[tuple[str, str]]:
+    """What made an endpoint and what removed one, in order: method and name."""
+    asked = [each for each in cloud.requests if each.path.startswith(("/deployments", "/endpoints"))]
+    named = [
+        (each.method, (each.body or {}).get("metadata", {}).get("name") or each.path.split("/")[-1]) for each in asked
+    ]
+    return [each for each in named if each[0] in {"POST", "DELETE"}]
+
+
+def test_every_benchmark_may_have_a_server_of_its_own(stack: Stack, cloud: Service, shared: Path) -> None:
+    """One at a time, for the stand-in's containers share the ports of this machine."""
+    own = {"endpoint_resource_shape": "gpu.1xh200", "server_per_benchmark": True, "max_parallel": 1}
+    settings = two(cloud, shared, "", "pass", **own)
+    run = stack.start("lepton", {**settings, "target": {}, "deployment": fake_server(free_port())})
+    assert run.until(seconds=240) == "Completed", run.message
+    results = json.loads((run.folder / "results.json").read_text())["benchmarks"]
+    assert [each["provenance"]["models_served"] for each in results] == [["fake-model"]] * 2
+    (_, first), _, (_, second), _ = made = endpoint_requests(cloud)
+    assert made == [("POST", first), ("DELETE", first), ("POST", second), ("DELETE", second)]
+    assert first != second
+    assert nothing_left(cloud)
+
+
+@pytest.mark.parametrize("cloud", ["new"], indirect=True)
+def test_cancelling_takes_every_endpoint_of_several(stack: Stack, cloud: Service, shared: Path) -> None:
+    cloud.script("proctor-*-s", [("Starting", None)])
+    own = {"endpoint_resource_shape": "gpu.1xh200", "server_per_benchmark": True}
+    settings = two(cloud, shared, "", "time.sleep(300)", **own)
+    run = stack.start("lepton", {**settings, "target": {}, "deployment": fake_server(free_port())})
+    wait_for(lambda: len(cloud.endpoints) == 2, 120)
+    run.cancel()
+    wait_for(lambda: nothing_left(cloud), 30)
+    assert run.until() == "Cancelled"
+
+
 @pytest.mark.parametrize("cloud", ["legacy"], indirect=True)
 def test_a_scheduled_run_leaves_no_endpoint(stack: Stack, cloud: Service, shared: Path, tmp_path: Path) -> None:
     settings = two(cloud, shared, "", "pass", endpoint_resource_shape="gpu.1xh200")

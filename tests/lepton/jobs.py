@@ -119,9 +119,9 @@ class Jobs:
         return Reply(200, document(job))
 
     def delete(self, request: Request, key: str) -> Reply:
-        """Begin to delete it; an archived one is out of reach, and one that is being deleted is gone already."""
+        """Begin to delete it; an archived one may be out of reach, and one that is being deleted is gone already."""
         job = self.shown(request, key, "alive_only")
-        if job.state() in {"Archived", "Deleting"}:
+        if job.state() == "Deleting" or (job.state() == "Archived" and not self.world.archive_deletable):
             raise unknown(f"job {key}")
         job.delete()
         return Reply(200)

@@ -17,6 +17,7 @@ from proctor.blocks.lepton.render import secret_of
 from proctor.blocks.stage_files import lost
 from tests.lepton.login import log_in
 from tests.lepton.place import FAILS, QUEUES, RUNS, Place, asks, posts, wait_until
+from tests.lepton.script import Script
 from tests.lepton.service import Service
 
 
@@ -370,6 +371,15 @@ class TestEnds:
         found = place.status(handle).steps["a.0"]
         assert (found.state, lost(found)) == (JobState.FAILED, again)
         assert words in found.message
+
+    @pytest.mark.parametrize(("days", "state"), [(2, "Completed"), (4, "Archived")])
+    def test_an_ended_job_is_remembered_longer_than_an_outage(self, place: Place, days: int, state: str) -> None:
+        place.service.script("*", [("Completed", None)])
+        handle = submit_until(place, place.one())
+        driver = place.service.workload(f"{handle.name}-0").driver
+        assert isinstance(driver, Script)
+        driver.began -= days * 86400
+        assert place.service.jobs[0]["status"]["state"] == state
 
     @pytest.mark.parametrize("outcome", ["Completed", "Failed", "Running"])
     def test_an_archived_job_ends_by_its_evidence(self, place: Place, outcome: str) -> None:

@@ -82,6 +82,17 @@ def test_one_that_is_not_listed_yet_is_removed_by_its_id(place: Place) -> None:
     wait_until(lambda: place.service.jobs == [])
 
 
+@pytest.mark.parametrize("deletable", [False, True])
+def test_an_archived_job_is_no_obstacle_and_goes_where_it_can(place: Place, deletable: bool) -> None:
+    place.service.world.archive_deletable = deletable
+    (handle,) = place.submit(place.one())
+    place.service.archive(f"{handle.name}-0")
+    assert place.backend().cancel([handle])[handle].state.final
+    if deletable:
+        wait_until(lambda: place.service.jobs == [])
+    assert place.service.secrets == {}
+
+
 def test_all_removals_are_asked_for_before_the_first_is_waited_for(place: Place) -> None:
     place.service.world.deletion = 2
     handles = [place.submit(place.one())[0] for _ in range(3)]

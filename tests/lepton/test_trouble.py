@@ -137,6 +137,17 @@ class TestResults:
         assert (found.state, found.exit_code) == (JobState.FAILED, 65)
         assert "a line of them is cut" in found.message
 
+    def test_a_job_that_failed_ends_by_its_own_word_and_its_last_lines_are_here(self, place: Place) -> None:
+        handle = self.submitted(place)
+        place.service.script("*-0", FAILS)
+        place.service.add_event(job_name(handle, 0), "OOMKilled")
+        printed = lines(packed(handle, 3), job_name(handle, 0))
+        place.service.write_log(job_name(handle, 0), "".join(f"{line}\n" for line in printed))
+        found = place.status(handle).steps["a.0"]
+        assert (found.state, found.exit_code, lost(found)) == (JobState.FAILED, 3, False)
+        place.service.vanish(job_name(handle, 0))
+        assert list(place.backend().logs(handle, "a.0", follow=False, tail=5)) == ["hello"]
+
     def test_a_move_that_breaks_off_leaves_no_last_word_and_is_done_again(self, place: Place) -> None:
         handle = self.submitted(place)
         folder = step_files(handle, "a.0").folder

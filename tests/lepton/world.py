@@ -40,6 +40,8 @@ class World:
     """Seconds that stopping and deleting take at least."""
     chunk: int | None = None
     """Bytes in a piece of a live log; None for whatever there is."""
+    archive_deletable: bool = False
+    """Whether an archived job can be deleted by who says that it is one."""
     secure_defaults: bool = False
     """Whether an endpoint without a token is given one, told only in the answer to its creation."""
     redact_tokens: bool = False

@@ -1,7 +1,7 @@
 """Servers that share one machine take turns."""
 
 from proctor.blocks.job import JobSpec
-from proctor.configs.execution_schema import LocalExecution, ProcessExecution, SlurmExecution
+from proctor.configs.execution_schema import LeptonExecution, LocalExecution, ProcessExecution, SlurmExecution
 from proctor.tasks.queue import split
 
 JOBS = [JobSpec(name, "0" * 8, "/o", ()) for name in "abcd"]
@@ -19,6 +19,13 @@ def test_processes_share_a_port_and_run_one_by_one() -> None:
 def test_containers_run_as_many_as_the_config_says() -> None:
     now, later = split(JOBS, set(), LocalExecution(max_parallel=2))
     assert (names(now), names(later)) == ("ab", "cd")
+
+
+def test_the_cloud_is_asked_for_as_many_servers_as_the_config_says_or_for_all() -> None:
+    now, later = split(JOBS, set(), LeptonExecution(max_parallel=1))
+    assert (names(now), names(later)) == ("a", "bcd")
+    now, later = split(JOBS, set(), LeptonExecution())
+    assert (names(now), names(later)) == ("abcd", "")
 
 
 def test_a_cluster_queues_by_itself() -> None:
