@@ -148,6 +148,15 @@ class TestResults:
         place.service.vanish(job_name(handle, 0))
         assert list(place.backend().logs(handle, "a.0", follow=False, tail=5)) == ["hello"]
 
+    def test_what_has_ended_comes_home_before_it_is_deleted(self, place: Place) -> None:
+        handle = self.submitted(place)
+        place.service.script("*-0", ENDS)
+        printed = lines(packed(handle), job_name(handle, 0))
+        place.service.write_log(job_name(handle, 0), "".join(f"{line}\n" for line in printed))
+        assert place.backend().cancel([handle])[handle].state is JobState.COMPLETED
+        assert (step_files(handle, "a.0").folder / "results.yml").read_text() == "results: {}\n"
+        assert place.service.jobs == []
+
     def test_a_move_that_breaks_off_leaves_no_last_word_and_is_done_again(self, place: Place) -> None:
         handle = self.submitted(place)
         folder = step_files(handle, "a.0").folder
