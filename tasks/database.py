@@ -1,11 +1,13 @@
 """The database of the Prefect server of this machine: SQLite bears one writer, and writers take turns.
 
 Prefect's transactions read first and write later; SQLite refuses one that was overtaken meanwhile at once, however long it
-may wait (https://www.sqlite.org/isolation.html), and the server answers 503.
+may wait (https://www.sqlite.org/isolation.html), and the server answers 503. Only what a client asks for takes turns: some of
+the server's own services wait for a second transaction inside a first one.
 """
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
+from contextvars import ContextVar
 
 from prefect.server.database.configurations import AioSqliteConfiguration
 from prefect.server.database.dependencies import temporary_database_config
@@ -14,9 +16,13 @@ from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 from sqlalchemy.pool import Pool
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 LOCK_SECONDS = 10
 """How long a writer waits for another one. Prefect says 60; two of its services that wait for each other stop all for so long."""
+
+_asked: ContextVar[bool] = ContextVar("proctor_asked", default=False)
+"""Whether a client's request is being answered."""
 
 
 def wait_less(connection: DBAPIConnection, *_: object) -> None:
@@ -27,15 +33,28 @@ def wait_less(connection: DBAPIConnection, *_: object) -> None:
 
 
 class OrderlySqlite(AioSqliteConfiguration):
-    """SQLite where whoever may write waits for its turn before it reads."""
+    """SQLite where the answer to a request that may write waits for its turn before it reads."""
 
     @asynccontextmanager
     async def begin_transaction(
         self, session: AsyncSession, with_for_update: bool = False
     ) -> AsyncIterator[AsyncSessionTransaction]:
-        """A transaction that has the right to write from its first statement on."""
-        async with super().begin_transaction(session, with_for_update=True) as transaction:
+        """A transaction that, for a client, has the right to write from its first statement on."""
+        async with super().begin_transaction(session, with_for_update or _asked.get()) as transaction:
             yield transaction
+
+
+def take_turns(app: ASGIApp) -> ASGIApp:
+    """The same application, whose answers write one after the other."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        token = _asked.set(scope["type"] == "http")
+        try:
+            await app(scope, receive, send)
+        finally:
+            _asked.reset(token)
+
+    return serve
 
 
 @contextmanager

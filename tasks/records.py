@@ -26,6 +26,10 @@ from proctor.tasks.plan import FOLDER_TIME
 from proctor.tasks.progress import Row
 from proctor.tasks.resolve import resolve
 
+MOST_BENCHMARK_TAGS = 50
+"""An evaluation of more benchmarks leaves their tags to their own runs: Prefect refuses to record anything of a run that has
+about a hundred (`PREFECT_SERVER_EVENTS_MAXIMUM_RELATED_RESOURCES`), also its end."""
+
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRun:
@@ -110,7 +114,8 @@ async def record_start(run: EvaluationRun, config: EvaluationConfig, output_dir:
     """Name the run, tag it so that lists find it, and say who drives it from where."""
     kind, model = config.execution.type, model_name(config)
     tags = [records.EVALUATION_TAG, records.evaluation_tag(run.id), records.backend_tag(kind), records.model_tag(model)]
-    tags += [records.benchmark_tag(name) for name in benchmark_names(config)]
+    names = benchmark_names(config)
+    tags += [records.benchmark_tag(name) for name in names if len(names) <= MOST_BENCHMARK_TAGS]
     name = f"{config.name or model} on {kind} {run.id}"
     await api().update_flow_run(run.flow_run_id, name=name, tags=list(dict.fromkeys([*tags, *run.tags])))
     labels: dict[str, bool | int | float | str] = {

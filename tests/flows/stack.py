@@ -82,6 +82,8 @@ class Stack:
             "PREFECT_CLIENT_MAX_RETRIES": "100",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            # what the server remembers of a run for five minutes hides from short tests what happens to long evaluations
+            "PREFECT_SERVER_EVENTS_RELATED_RESOURCE_CACHE_TTL": "PT0.1S",
             "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
             "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
             "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
