@@ -51,7 +51,7 @@ def main() -> int:
     ]
     with stack() as (home, api_url):
         fine.append(show("Orchestration", overhead.measure(api_url)))
-        fine.append(show("Start", start.measure()))
+        fine.append(show("Start", start.measure(api_url)))
         fine.append(show("A full state store", store.measure(home, api_url)))
         fine += waiting(api_url, "SQLite")
     with postgres() as database, stack(database) as (_, api_url):
