@@ -5,13 +5,16 @@ import os
 import signal
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.flows.stack import Stack, wait_for
+from tests.flows.stack import Run, Stack, wait_for
 from tests.flows.test_evaluate import config
+from tests.tasks.exporters.sheets import BOOK, sheets_api
 
 pytestmark = pytest.mark.live
 
@@ -45,3 +48,74 @@ def test_a_server_that_does_not_answer_for_a_minute(stack: Stack, tmp_path: Path
     assert run.until(seconds=180) == "Completed", run.message
     assert run.states() == {"mmath_en": "Completed", "mmath_zh": "Completed"}
     assert (run.folder / "results.json").exists()
+
+
+@contextmanager
+def refusing(stack: Stack, seconds: float) -> Iterator[None]:
+    """The server is killed; behind the block it is started again, so many seconds later."""
+    stack.kill_server()
+    until = time.monotonic() + seconds
+    try:
+        yield
+    finally:
+        time.sleep(max(0.0, until - time.monotonic()))
+        stack.start_server()
+
+
+def whole(run: Run, output: Path, *destinations: str) -> None:
+    """Nothing of an evaluation with both benchmarks is missing or there twice."""
+    assert run.until(seconds=180) == "Completed", run.message
+    assert "not exported" not in run.message
+    assert sorted((each["name"], each["state_name"]) for each in run.benchmarks()) == [
+        ("mmath.mmath_en", "Completed"),
+        ("mmath.mmath_zh", "Completed"),
+    ]
+    assert run.record["run_count"] == 1
+    results = json.loads((folder_of(run, output) / "results.json").read_text())
+    assert [each["scores"][0]["value"] for each in results["benchmarks"]] == [0.5, 0.5]
+    assert run.artifact("results") == results
+    for each in destinations:
+        assert len(json.loads(run.artifact(f"export-{each}"))) == 1
+    assert {row["state"] for row in json.loads(run.artifact("progress"))} == {"COMPLETED"}
+
+
+def folder_of(run: Run, output: Path) -> Path:
+    """Where an evaluation keeps its files, once it does."""
+    return wait_for(lambda: next(output.glob(f"*-{run.id}"), None), 90, 0.01) or output
+
+
+@pytest.mark.timeout(900)
+def test_a_server_that_refuses_connections_for_a_minute(stack: Stack, tmp_path: Path) -> None:
+    """One evaluation's benchmarks run, one sends its scores somewhere, one is about to end; then another one begins."""
+    both = ("mmath_en", "mmath_zh")
+    with sheets_api(tmp_path) as (book, url, key_file):
+        book.pause = 30
+        sheet = {"spreadsheet": BOOK, "service_account_file": str(key_file), "api_url": url}
+        export = {"destinations": ["local", "gsheets"], "gsheets": sheet}
+        sends = stack.start("simulated", {**config(tmp_path, *both, step_seconds=0.1), "export": export})
+        runs = stack.start("simulated", config(tmp_path, *both, step_seconds=60, max_parallel=2))
+        wait_for(lambda: list(runs.states().values()) == ["Running"] * 2, 90)
+        wait_for((folder_of(sends, tmp_path) / "results.json").exists, 90)
+        ends = stack.start("simulated", config(tmp_path, *both, step_seconds=0.1))
+        wait_for((folder_of(ends, tmp_path) / "mmath_zh.1" / "benchmark.json").exists, 90, 0.005)
+        with refusing(stack, 60):
+            book.pause = 0
+        later = stack.start("simulated", config(tmp_path, *both))
+        whole(ends, tmp_path, "local")
+        whole(runs, tmp_path, "local")
+        whole(sends, tmp_path, "local", "gsheets")
+        assert [row[:2] for row in book.sheets["proctor"][1:]] == [[sends.id, f"mmath.{name}"] for name in both]
+        assert later.until(seconds=180) == "Completed", "the worker has outlived it, too"
+
+
+@pytest.mark.parametrize(
+    "left",
+    [".proctor/engine.lock", "config.yaml", ".proctor/proctor-*.json"],
+    ids=["about to plan", "planned", "submitted"],
+)
+def test_a_server_that_goes_away_while_an_evaluation_starts(stack: Stack, tmp_path: Path, left: str) -> None:
+    run = stack.start("simulated", config(tmp_path, "mmath_en", "mmath_zh"))
+    wait_for(lambda: list(tmp_path.glob(f"*-{run.id}/{left}")), 90, 0.001)
+    with refusing(stack, 8):
+        pass
+    whole(run, tmp_path, "local")
