@@ -1,5 +1,6 @@
 """The client of Prefect's API that an evaluation writes with."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -13,6 +14,9 @@ QUICK = (0.03, 0.1, 0.3, 0.6, 1.0, 2.0, 4.0)
 SLOW = (10.0, 20.0, 30.0)
 """Seconds until a request is sent again that SQLite had no time for: as many quick ones as the client's tries allow
 (`PREFECT_CLIENT_MAX_RETRIES`) before the slow ones."""
+
+PAUSE = 1.0
+"""Seconds between two looks whether the server is there at all."""
 
 TRIES = "proctor.tries"
 """Where a request carries how often it has been sent."""
@@ -48,11 +52,21 @@ async def prompt_api() -> AsyncIterator[None]:
     """
     hooks = {"request": [not_twice], "response": [answered, say_when]}
     async with get_client(httpx_settings={"event_hooks": hooks}) as client:
+        await reached(client)
         token = _client.set(client)
         try:
             yield
         finally:
             _client.reset(token)
+
+
+async def reached(client: PrefectClient) -> None:
+    """Return once the server has answered this client, which before gives up at once where the server is away."""
+    while True:
+        error = await client.api_healthcheck()
+        if not isinstance(error, httpx.TransportError):
+            return
+        await asyncio.sleep(PAUSE)
 
 
 async def not_twice(request: httpx.Request) -> None:

@@ -108,14 +108,19 @@ def test_a_server_that_refuses_connections_for_a_minute(stack: Stack, tmp_path: 
         assert later.until(seconds=180) == "Completed", "the worker has outlived it, too"
 
 
-@pytest.mark.parametrize(
-    "left",
-    [".proctor/engine.lock", "config.yaml", ".proctor/proctor-*.json"],
-    ids=["about to plan", "planned", "submitted"],
-)
+@pytest.mark.parametrize("left", [".proctor/engine.lock", "config.yaml"], ids=["about to plan", "planned"])
 def test_a_server_that_goes_away_while_an_evaluation_starts(stack: Stack, tmp_path: Path, left: str) -> None:
     run = stack.start("simulated", config(tmp_path, "mmath_en", "mmath_zh"))
     wait_for(lambda: list(tmp_path.glob(f"*-{run.id}/{left}")), 90, 0.001)
+    with refusing(stack, 8):
+        pass
+    whole(run, tmp_path, "local")
+
+
+def test_a_server_that_goes_away_before_the_engine_has_reached_it(stack: Stack, tmp_path: Path) -> None:
+    """Prefect's client gives up where it has never reached its server, so that engine ends: another one takes over."""
+    run = stack.start("simulated", config(tmp_path, "mmath_en", "mmath_zh"))
+    wait_for(lambda: run.state != "Scheduled", 90, 0.005)
     with refusing(stack, 8):
         pass
     whole(run, tmp_path, "local")
