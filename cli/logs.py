@@ -50,11 +50,10 @@ def chosen(  # noqa: PLR0913 (the options of the command)
     rows = [row for row in progress(api, run) if row.step]
     if not run.handles or not rows:
         raise CommandError(f"no job of {run.id} was submitted yet ({run.id} is {run.state}); --flow shows what happens")
+    step = step_of(run, benchmark, [(row.benchmark, row.step) for row in rows]) if benchmark else None
     if server:
-        return kept_server_lines(run, tail) or backend_lines(api, run, None, follow=follow, tail=tail)
-    if benchmark:
-        step = step_of(run, benchmark, [(row.benchmark, row.step) for row in rows])
-        rows = [row for row in rows if row.step == step]
+        return kept_server_lines(run, tail) or backend_lines(api, run, step, follow=follow, tail=tail, server=True)
+    rows = [row for row in rows if step in {None, row.step}]
     if len(rows) > 1 and follow:
         raise MistakeError(f"--follow one benchmark of {run.id}: {', '.join(f'{run.id}.{row.step}' for row in rows)}")
     return each_step(api, run, rows, follow=follow, tail=tail)
@@ -86,8 +85,10 @@ def kept_server_lines(run: FlowRun, tail: int) -> Iterator[str] | None:
     return chain.from_iterable(found) if kept else None
 
 
-def backend_lines(api: PrefectApi, run: FlowRun, step: str | None, *, follow: bool, tail: int) -> Iterator[str]:
-    """The log as the backend has it: of the latest attempt that has this step, or of its server."""
+def backend_lines(
+    api: PrefectApi, run: FlowRun, step: str | None, *, follow: bool, tail: int, server: bool = False
+) -> Iterator[str]:
+    """The log as the backend has it: of the latest attempt that has this step, or of that one's server."""
     handles = [handle for handle in run.handles if step is None or step in handle.steps]
     if not handles:
         raise CommandError(f"no job of {run.id} has the step {step}")
@@ -95,7 +96,7 @@ def backend_lines(api: PrefectApi, run: FlowRun, step: str | None, *, follow: bo
 
     with_prefect.meant_for({"PREFECT_API_URL": api.address.url})
     with on_behalf_of(run.id):
-        yield from with_prefect.backend_of(run).logs(handles[-1], step, follow=follow, tail=tail)
+        yield from with_prefect.backend_of(run).logs(handles[-1], None if server else step, follow=follow, tail=tail)
 
 
 def flow_lines(api: PrefectApi, run: FlowRun, *, follow: bool, tail: int) -> Iterator[str]:

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 import httpx
@@ -15,8 +15,11 @@ from proctor.blocks.lepton.connection import RefusalError
 from proctor.blocks.lepton.render import IDLE_SECONDS
 from proctor.blocks.lepton.servers import REMOVAL
 from proctor.blocks.lepton.verdict import LAST_WORDS, SETTLE
-from proctor.blocks.lepton.workspace import SeenJob, Workspace
+from proctor.blocks.lepton.workspace import FORBIDDEN, SeenJob, Workspace
 from proctor.configs.execution_schema import LeptonExecution
+
+if TYPE_CHECKING:
+    from leptonai.api.v2 import APIClient
 
 SERVER = (
     "import http.server, os\n"
@@ -172,6 +175,7 @@ class Smoke:
         idle = {"scale_down": {"no_traffic_timeout": IDLE_SECONDS}}
         spec = {"container": container, "resource_requirement": resources, "api_tokens": tokens, "auto_scaler": idle}
         document = {"metadata": {"name": name, "visibility": "private"}, "spec": spec}
+        yield "the family of endpoints that it does not have is refused", *self.other_family()
         started = time.monotonic()
         self.workspace.create_endpoint(document)
         try:
@@ -199,6 +203,16 @@ class Smoke:
         self.until(lambda: self.workspace.endpoint(name) is None, "the endpoint is gone")
         took = time.monotonic() - started
         yield "its name is free again within a minute of its removal", took <= REMOVAL, f"after {took:.0f} s"
+
+    def other_family(self) -> tuple[bool, str]:
+        """Whether the workspace answers 403 where it has no endpoints, and what it answers."""
+
+        def ask(client: "APIClient") -> int:
+            path = "/deployments" if client.new_deployment_api_enabled else "/endpoints"
+            return int(client._get(path).status_code)
+
+        status = self.workspace.ask("the other family of endpoints", ask)
+        return status == FORBIDDEN, f"HTTP {status}"
 
     @property
     def affinity(self) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.cli.machine import PROCTOR
 from tests.engine import fake_harness_image, require_image
 from tests.flows.stack import Run, Stack, free_port, wait_for
 from tests.flows.test_reattach import BOUNDARIES, killed_everywhere, starts
@@ -159,13 +160,26 @@ def test_every_benchmark_may_have_a_server_of_its_own(stack: Stack, cloud: Servi
     assert nothing_left(cloud)
 
 
+def server_log(stack: Stack, benchmark: str) -> str:
+    """What `proctor logs --server` shows."""
+    command = [PROCTOR, "logs", benchmark, "--server"]
+    return subprocess.run(command, env=stack.env, cwd=stack.home, capture_output=True, text=True, check=False).stdout
+
+
 @pytest.mark.parametrize("cloud", ["new"], indirect=True)
-def test_cancelling_takes_every_endpoint_of_several(stack: Stack, cloud: Service, shared: Path) -> None:
+def test_each_of_several_servers_can_be_looked_at_and_cancelling_takes_them_all(
+    stack: Stack, cloud: Service, shared: Path
+) -> None:
     cloud.script("proctor-*-s", [("Starting", None)])
     own = {"endpoint_resource_shape": "gpu.1xh200", "server_per_benchmark": True}
     settings = two(cloud, shared, "", "time.sleep(300)", **own)
     run = stack.start("lepton", {**settings, "target": {}, "deployment": fake_server(free_port())})
     wait_for(lambda: len(cloud.endpoints) == 2, 120)
+    for index, name in enumerate(("alpha", "beta")):
+        (endpoint,) = (each for each in cloud.live() if each.endswith(f"-{index}-1-s"))
+        cloud.write_log(endpoint, f"the server of {name}\n")
+    for name in ("alpha", "beta"):
+        wait_for(lambda name=name: server_log(stack, f"{run.id}.fake.{name}") == f"the server of {name}\n", 60)  # type: ignore[misc]
     run.cancel()
     wait_for(lambda: nothing_left(cloud), 30)
     assert run.until() == "Cancelled"

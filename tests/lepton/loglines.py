@@ -33,13 +33,13 @@ class Log:
         """Lines without an end, by stream."""
         self.last = 0
 
-    def write(self, data: bytes, replica: str, stream: str = "stdout") -> None:
-        """More output; a line without its end is kept until the rest arrives."""
+    def write(self, data: bytes, replica: str, stream: str = "stdout", late: float = 0.0) -> None:
+        """More output, printed so many seconds ago; a line without its end is kept until the rest arrives."""
         with self.changed:
             self.raw += data
             *whole, self.rest[stream] = (self.rest.get(stream, b"") + data).split(b"\n")
             for line in whole:
-                self.add(line, replica)
+                self.add(line, replica, late)
             self.changed.notify_all()
 
     def close(self, replica: str) -> None:
@@ -49,10 +49,10 @@ class Log:
                 self.add(line, replica)
             self.rest.clear()
 
-    def add(self, line: bytes, replica: str) -> None:
-        """One line, now."""
+    def add(self, line: bytes, replica: str, late: float = 0.0) -> None:
+        """One line, of now or of so many seconds ago."""
         self.last = max(time.time_ns(), self.last + 1)
-        self.lines.append(Line(self.last, replica, line.decode(errors="replace")))
+        self.lines.append(Line(self.last - int(late * 1e9), replica, line.decode(errors="replace")))
 
     def follow(self, over: Callable[[], bool], size: int | None) -> Iterator[bytes]:
         """Everything so far and all that comes, in pieces of `size` bytes, until it is over."""

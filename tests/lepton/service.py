@@ -168,10 +168,10 @@ class Service:
         found.driver.container.kill("KILL")
         self.world.start(found)
 
-    def write_log(self, key: str, text: str) -> None:
-        """Output of a job (its id, or name) or an endpoint."""
+    def write_log(self, key: str, text: str, late: float = 0.0) -> None:
+        """Output of a job (its id, or name) or an endpoint, which arrives so many seconds late."""
         found = self.workload(key)
-        found.log.write(text.encode(), found.replica())
+        found.log.write(text.encode(), found.replica(), late=late)
 
     def add_event(self, key: str, reason: str, kind: str = "Warning") -> None:
         """Something that happens to a job or an endpoint now, for instance OOMKilled."""

@@ -227,6 +227,16 @@ class TestLogs:
         place.finish(handle, code="1")
         assert list(found) == ["five"]
 
+    def test_a_line_that_arrives_after_a_younger_one_is_shown_too(self, place: Place) -> None:
+        (handle,) = place.submit(place.one())
+        found = self.follow(place, handle)
+        place.service.write_log(job_name(handle, 0), "one\n")
+        assert next(found) == "one"
+        place.service.write_log(job_name(handle, 0), "late\n", late=10)
+        place.service.script("*", FAILS)
+        place.finish(handle, code="1")
+        assert list(found) == ["late"]
+
     def test_nothing_of_the_past_is_shown_to_who_wants_none(self, place: Place) -> None:
         (handle,) = place.submit(place.one())
         place.service.write_log(job_name(handle, 0), "old\n")

@@ -88,10 +88,22 @@ class TestNeverReady:
         place.service.script("*-s", [("Starting", 0.2), ("Error", None)])
         handle = submitted(place)
         place.service.write_log(endpoint_name(handle), "CUDA out of memory\n")
-        assert "its endpoint is in the state Error" in ended(place, handle)
+        assert "its endpoint is in the state Error; its events: Scheduled, BackOff" in ended(place, handle)
         server = place.status(handle).server
         assert server and "CUDA out of memory" in server.log_tail
         assert place.jobs(handle) == []
+
+    @pytest.mark.parametrize("status", [403, 503])
+    def test_a_log_that_cannot_be_had_changes_nothing(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch, status: int
+    ) -> None:
+        monkeypatch.setattr(connection, "TRIES", 0)
+        place.service.script("*-s", [("Error", None)])
+        place.service.fault("GET", "/logs", status=status, times=None)
+        handle = submitted(place)
+        assert "its endpoint is in the state Error" in ended(place, handle)
+        server = place.status(handle).server
+        assert server and server.log_tail == "(its log is not to be had)"
 
     def test_one_that_takes_too_long(self, place: Place) -> None:
         place.service.script("*-s", [("Starting", None)])
@@ -131,6 +143,13 @@ class TestNeverReady:
         place.service.data_fault("GET", "*", status=502, times=3)
         place.service.world.url_lag = 0.5
         place.until(submitted(place), lambda found: found.state is JobState.RUNNING)
+
+    def test_one_that_lists_its_model_before_it_is_healthy_is_waited_for(self, place: Place) -> None:
+        place.service.script("*-s", [("Ready", None)])
+        place.service.data_fault("GET", "/health", status=503, times=2)
+        handle = submitted(place)
+        assert place.says(handle) == "server /health answers HTTP 503"
+        place.until(handle, lambda found: found.state is JobState.RUNNING)
 
     def test_one_that_is_scaled_down_in_the_middle_ends_its_benchmarks(self, place: Place) -> None:
         handle = submitted(place)
