@@ -21,9 +21,6 @@ def sure_of_family(client: "APIClient") -> None:
     except DeploymentFeatureSnapshotMismatchError:
         reset_new_deployment_api_flag_cache(client.url)
         client.deployment_feature_snapshot()
-    except Exception:
-        reset_new_deployment_api_flag_cache(client.url)
-        raise
 
 
 def job_page(query: Mapping[str, Any], client: "APIClient") -> list[Any]:
