@@ -46,10 +46,17 @@ def since(now: BenchmarkResult, before: EvaluationResult) -> BenchmarkResult:
         return now
     values: Mapping[str, float] = {score.name: score.value for score in same[0].scores}
     scores: list[Score] = [
-        score.model_copy(update={"change": score.value - values[score.name]}) if score.name in values else score
+        score.model_copy(update={"change": difference(score.value, values[score.name])})
+        if score.name in values
+        else score
         for score in now.scores
     ]
     return now.model_copy(update={"scores": scores, "compared_with": before.evaluation})
+
+
+def difference(now: float, before: float) -> float:
+    """How much higher the value is now, without the noise of binary fractions: 0.66 is 0.04 above 0.62."""
+    return round(now - before, 12)
 
 
 def scored(now: BenchmarkResult, before: EvaluationResult) -> list[BenchmarkResult]:

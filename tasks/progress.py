@@ -26,15 +26,15 @@ def _row(step: Step, sight: Sight | None) -> Row:
     status = sight.step(step.name) if sight else StepStatus(JobState.PENDING, message="not submitted")
     return {
         "benchmark": step.benchmark,
-        "step": step.name,
-        "job": sight.handle.name if sight else "",
         "state": str(status.state),
         "message": _message(status, sight),
         "requests": status.requests,
         "per_minute": None,
-        "since": _time(status.ended or status.started),
         "seconds": (status.ended - status.started).total_seconds() if status.ended and status.started else None,
+        "since": _time(status.ended or status.started),
         "observed": _time(sight.status.observed) if sight else None,
+        "step": step.name,
+        "job": sight.handle.name if sight else "",
     }
 
 
@@ -47,15 +47,15 @@ def _server_row(kind: str, sights: Sequence[Sight]) -> Row:
         state, message = JobState.COMPLETED, "released"
     return {
         "benchmark": f"server {kind}",
-        "step": SERVER_STEP,
-        "job": sight.handle.name if sight else "",
         "state": str(state),
         "message": message,
         "requests": None,
         "per_minute": None,
-        "since": None,
         "seconds": None,
+        "since": None,
         "observed": _time(sight.status.observed) if sight else None,
+        "step": SERVER_STEP,
+        "job": sight.handle.name if sight else "",
     }
 
 

@@ -19,6 +19,15 @@ def test_a_change_is_the_difference_of_comparable_scores() -> None:
     assert said(changed, [result()]) == "Change against evaluation 3f2a91bc"
 
 
+def test_a_change_has_no_noise_of_binary_fractions() -> None:
+    def accuracy(value: float) -> EvaluationResult:
+        first = result().benchmarks[0]
+        benchmark = first.model_copy(update={"scores": [Score(name="accuracy", value=value)]})
+        return result().model_copy(update={"benchmarks": [benchmark]})
+
+    assert compared(accuracy(0.66), accuracy(0.62)).benchmarks[0].scores[0].change == 0.04
+
+
 def test_other_parameters_are_named_and_nothing_is_compared() -> None:
     now = with_params(0.7)
     assert differences(now.benchmarks[0], result().benchmarks[0]) == ["params"]
