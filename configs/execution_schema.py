@@ -2,6 +2,7 @@
 
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Discriminator, Field, Tag
 
@@ -45,6 +46,11 @@ class BaseExecution(Section):
     def parallel(self) -> int:
         """How many benchmarks run at the same time."""
         return self.max_parallel or 1
+
+    @property
+    def shortest_interval(self) -> float:
+        """Seconds between two looks that whoever runs the jobs bears; a shorter `poll_interval` counts as this."""
+        return 0.0
 
     @property
     def tied_to_its_machine(self) -> bool:
@@ -239,6 +245,11 @@ class LeptonExecution(BaseExecution):
     def parallel(self) -> int:
         """`max_parallel`, or as many as there are: every benchmark is a job of its own."""
         return self.max_parallel or 1000
+
+    @property
+    def shortest_interval(self) -> float:
+        """Ten seconds: its API is made for people. A service on this machine bears any."""
+        return 0.0 if urlsplit(self.workspace_url or "").hostname in {"127.0.0.1", "localhost", "::1"} else 10.0
 
 
 class SimulatedExecution(BaseExecution):

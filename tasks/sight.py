@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from proctor.blocks.job import JobHandle, JobState, JobStatus, StepStatus
 from proctor.blocks.stage_files import LOST
+from proctor.configs.execution_schema import BaseExecution
 
 FINAL = frozenset(state for state in JobState if state.final)
 
@@ -98,6 +99,13 @@ PACE = {"lepton": (10.0, 60.0)}
 
 LONG = 86_400.0
 """Seconds without a change after which jobs are asked about as seldom as ever."""
+
+
+def pace(execution: BaseExecution, quiet: float) -> float:
+    """Seconds until the next look: as the config says, where whoever runs the jobs bears that, else what fits them."""
+    if execution.poll_interval:
+        return max(execution.poll_interval, execution.shortest_interval)
+    return interval(getattr(execution, "type", ""), quiet)
 
 
 def interval(backend: str, quiet: float) -> float:

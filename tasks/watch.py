@@ -15,7 +15,7 @@ from proctor.configs.execution_schema import BaseExecution
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.attempts import family
 from proctor.tasks.plan import Plan
-from proctor.tasks.sight import Sight, first_sight, interval, look, lost, out_of_sight, stalled
+from proctor.tasks.sight import Sight, first_sight, look, lost, out_of_sight, pace, stalled
 
 Restart = Callable[[JobHandle, tuple[str, ...], tuple[str, ...]], Awaitable[None]]
 """Starts lost steps of a job, and those that wait behind them, again; tells it by `follow` or `give_up`."""
@@ -134,7 +134,7 @@ class Watcher:
 
     async def _pause(self) -> None:
         quiet = time.monotonic() - self._changed
-        pause = self._execution.poll_interval or interval(getattr(self._execution, "type", ""), quiet)
+        pause = pace(self._execution, quiet)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._nudged.wait(), pause)
         self._nudged.clear()

@@ -11,10 +11,8 @@ from proctor.blocks.lepton.ledger import opened
 from proctor.blocks.lepton.verdict import MOVED
 from proctor.blocks.lepton.workspace import EARLIER, NANO, Workspace
 
-PAUSE = 10.0
-"""Seconds between two looks at a log that grows; the service is not made for more."""
 LOCAL_PAUSE = 0.3
-"""The same for a service on this machine."""
+"""Seconds between two looks at a log that grows, of a service on this machine that bears any number of them."""
 OVERLAP = 20
 """Seconds that are read again: a line may arrive later than a younger one."""
 
@@ -67,5 +65,4 @@ def wait(workspace: Workspace) -> None:
 
 def pause_for(workspace: Workspace) -> float:
     """Seconds between two looks."""
-    local = "127.0.0.1" in (workspace.execution.workspace_url or "")
-    return LOCAL_PAUSE if local else PAUSE
+    return workspace.execution.shortest_interval or LOCAL_PAUSE

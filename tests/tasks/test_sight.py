@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from proctor.blocks.job import JobHandle, JobState, JobStatus, StepStatus
-from proctor.tasks.sight import Sight, first_sight, interval, look, out_of_sight, stalled
+from proctor.configs.execution_schema import LeptonExecution, SlurmExecution
+from proctor.tasks.sight import Sight, first_sight, interval, look, out_of_sight, pace, stalled
 
 HANDLE = JobHandle("simulated", "proctor-0-0-0-1", "0", "/r", ("a", "b"))
 LOST = StepStatus(JobState.FAILED, None, "lost: nobody knows why")
@@ -72,3 +73,20 @@ def test_a_cloud_is_asked_at_most_every_ten_seconds() -> None:
 def test_short_jobs_are_seen_at_once_and_long_ones_cheap() -> None:
     assert (interval("local", 0), interval("local", 10), interval("local", 3600)) == (0.2, 1.0, 2.0)
     assert (interval("slurm", 0), interval("slurm", 3600)) == (5.0, 30.0)
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted", "expected"),
+    [
+        (None, 1, 10),
+        ("https://gateway.dgxc-lepton.nvidia.com/api/v2/workspaces/w", 1, 10),
+        ("https://gateway.dgxc-lepton.nvidia.com/api/v2/workspaces/w", 45, 45),
+        (None, None, 10),
+        ("http://127.0.0.1:1/api/v2/workspaces/w", 0.5, 0.5),
+    ],
+)
+def test_the_cloud_is_not_asked_more_often_than_it_bears(
+    url: str | None, wanted: float | None, expected: float
+) -> None:
+    assert pace(LeptonExecution(workspace_url=url, poll_interval=wanted), quiet=0) == expected
+    assert pace(SlurmExecution(poll_interval=wanted), quiet=0) == (wanted or 5)
