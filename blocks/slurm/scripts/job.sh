@@ -158,7 +158,8 @@ wordless() {
     last_word "$name" 143 "cancelled"
   elif node_failed "$name"; then
     end_here
-    last_word "$name" lost "its node failed"
+    # where Slurm requeues the job, the same one runs it again
+    [ -n "$REQUEUE" ] || last_word "$name" lost "its node failed"
   elif [ -e "$WORK/stopping" ]; then
     remove_container "$CONTAINER-$1" "$GRACE"
     last_word "$name" 143 "interrupted by TERM"
