@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from proctor.blocks.slurm.states import Phase, meaning
 from proctor.blocks.stage_files import Stage
 from proctor.blocks.stage_files import parse as parse_stages
 
@@ -196,7 +197,7 @@ def evidence(look: Look, number: int, name: str, native_id: str) -> Evidence:
     """What a look says about job `number`, whose name is `name`."""
     found = look.jobs.get(number, Gathered())
     job_id = found.words.get("job_id", "") or native_id
-    facts = look.facts.get(job_id)
+    facts = known_now(look.facts.get(job_id), look)
     accounting_off = "disabled" in look.troubles.get("account", "")
     asked = "queue" not in look.troubles and ("account" not in look.troubles or accounting_off)
     return Evidence(
@@ -213,6 +214,13 @@ def evidence(look: Look, number: int, name: str, native_id: str) -> Evidence:
         server_log=tuple(found.log),
         ended_for=seconds_between(facts.end, look.now) if facts else None,
     )
+
+
+def known_now(facts: Facts | None, look: Look) -> Facts | None:
+    """The facts about a job; none where only the books say that it goes on, for the controller that keeps them is away."""
+    only_books = facts is not None and facts.source == "sacct" and "queue" in look.troubles
+    goes_on = facts is not None and meaning(facts.state).phase in {Phase.WAITING, Phase.RUNNING}
+    return None if only_books and goes_on else facts
 
 
 def seconds_between(earlier: str, later: str) -> float | None:

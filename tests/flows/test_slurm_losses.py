@@ -17,7 +17,7 @@ from proctor.blocks.process import processes
 from proctor.blocks.stages import step_marker
 from tests.cluster import SCRIPTS, SLURM, as_user
 from tests.flows.stack import Run, Stack, wait_for
-from tests.flows.test_slurm_flow import STEPS, config, package, remote_folder, starts, submitted
+from tests.flows.test_slurm_flow import PROCTOR, STEPS, config, package, remote_folder, starts, submitted
 
 __all__ = ["package"]
 pytestmark = pytest.mark.live
@@ -52,6 +52,12 @@ def away(daemon: str) -> Iterator[int]:
         subprocess.run([SCRIPTS / "start-slurm"], check=True, capture_output=True)
 
 
+def known_for_good(run: Run) -> None:
+    """Wait until a job runs and slurmctld has written that down; what it has not, it forgets when it is killed."""
+    wait_for(lambda: row(run, STEPS["alpha"]).get("state") == "RUNNING", 180)
+    time.sleep(8)
+
+
 def node_of(job_id: str) -> str:
     return as_user("squeue", "-h", "-j", job_id, "-o", "%N").strip()
 
@@ -79,20 +85,22 @@ def test_what_a_node_took_down_with_it_runs_again_on_another(
     assert {name: each["attempts"] for name, each in result(run).items()} == {"alpha": 2, "beta": 2}
 
 
+@pytest.mark.parametrize("requeue", [False, True])
 def test_a_node_that_slurm_has_given_up_ends_what_still_runs_there(
-    stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
+    stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str, requeue: bool
 ) -> None:
-    run = stack.start("slurm", config(tmp_path, shared, package, endpoint, ONCE, **on_two_nodes()))
+    settings = config(tmp_path, shared, package, endpoint, ONCE, requeue=requeue, **on_two_nodes())
+    run = stack.start("slurm", settings)
     wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1, 180)
     (line,) = submitted(run)
     name, first = line.split()
     folder, markers = remote_folder(shared, run), [step_marker(name, step) for step in STEPS.values()]
     with away(f"slurmd.{node_of(first)}"):
-        wait_for(lambda: starts(folder)["alpha"] == 2, 180)
-        assert not any(processes.marked(markers).values()), "nothing runs twice at a time"
+        wait_for(lambda: not any(processes.marked(markers).values()), 90)
+        assert starts(folder) == {"alpha": 1, "beta": 0}, "nothing runs twice at a time"
     assert run.until(seconds=180) == "Completed", run.message
     assert starts(folder) == {"alpha": 2, "beta": 1}
-    assert len(submitted(run)) == 2
+    assert len(submitted(run)) == (1 if requeue else 2), "Slurm starts it again, or we do"
 
 
 def test_slurms_own_requeue_is_the_same_job_and_keeps_what_is_done(
@@ -136,7 +144,7 @@ def test_what_kills_slurms_controller_and_its_books_is_only_a_pause(
 ) -> None:
     script = "'beta' in str(out) or [time.sleep(0.2) for _ in range(900) if not (out.parent / 'go').exists()]"
     run = stack.start("slurm", config(tmp_path, shared, package, endpoint, script))
-    wait_for(lambda: row(run, STEPS["alpha"]).get("state") == "RUNNING", 180)
+    known_for_good(run)
     folder = remote_folder(shared, run)
     with away("slurmdbd"), away("slurmctld"):
         wait_for(lambda: "Slurm cannot be asked" in row(run, STEPS["alpha"])["message"], 120)
@@ -146,5 +154,23 @@ def test_what_kills_slurms_controller_and_its_books_is_only_a_pause(
         assert (later["state"], later["observed"]) == ("RUNNING", seen["observed"]), "the last state, and its age"
         as_user("touch", str(folder / "go"))
     assert run.until(seconds=240) == "Completed", run.message
+    assert starts(folder) == {"alpha": 1, "beta": 1}
+    assert len(submitted(run)) == 1
+
+
+def test_a_controller_that_stays_away_leaves_the_job_to_be_resumed(
+    stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
+) -> None:
+    script = "'beta' in str(out) or [time.sleep(0.2) for _ in range(900) if not (out.parent / 'go').exists()]"
+    run = stack.start("slurm", config(tmp_path, shared, package, endpoint, script, patience=10))
+    known_for_good(run)
+    folder = remote_folder(shared, run)
+    with away("slurmctld"):
+        assert run.until(seconds=90) == "Unavailable", run.message
+        assert "Slurm cannot be asked" in str(run.benchmarks())
+    as_user("touch", str(folder / "go"))
+    command = [PROCTOR, "resume", run.id, "--detach"]
+    subprocess.run(command, env=stack.env, capture_output=True, text=True, check=True)
+    assert run.until("Completed", "Failed", seconds=180) == "Completed", run.message
     assert starts(folder) == {"alpha": 1, "beta": 1}
     assert len(submitted(run)) == 1

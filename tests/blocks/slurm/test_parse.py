@@ -97,3 +97,12 @@ def test_a_refused_job_shifts_nobody() -> None:
 )
 def test_an_upload_that_can_never_succeed_is_known(errors: str, words: str) -> None:
     assert refusal(errors) == words
+
+
+@pytest.mark.parametrize(("state", "known"), [("RUNNING", False), ("PENDING", False), ("COMPLETED", True)])
+def test_books_whose_controller_is_away_say_only_what_has_ended(state: str, known: bool) -> None:
+    text = (
+        f"@queue-failed slurm_load_jobs error: Unable to contact slurm controller\n@A 7|{state}|0:0|Unknown|n1\n{END}"
+    )
+    seen = evidence(read(text), 0, "j", "7")
+    assert (seen.facts is not None, seen.asked) == (known, False)
