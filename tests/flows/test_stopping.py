@@ -1,6 +1,7 @@
 """A worker that is told to end does, at whatever moment and however it was started: systemd sends TERM."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -33,11 +34,12 @@ def alone(stack: Stack) -> Iterator[Stack]:
 
 
 def begins(stack: Stack, _tmp_path: Path) -> None:
-    """It has read its command line, and is talking to the server for the first time, or about to."""
+    """It has just said what TERM shall mean to it, and talks to the server for the first time."""
     assert stack.worker
-    maps = Path(f"/proc/{stack.worker.pid}/maps")
-    wait_for(lambda: "pydantic_core" in maps.read_text(), 60, 0.01)
-    time.sleep(1)
+    status = Path(f"/proc/{stack.worker.pid}/status")
+    wait_for(
+        lambda: int(re.findall(r"SigCgt:\s*(\w+)", status.read_text())[0], 16) >> (signal.SIGTERM - 1) & 1, 90, 0.01
+    )
 
 
 def waits(stack: Stack, _tmp_path: Path) -> None:
@@ -59,6 +61,13 @@ def looks_after(stack: Stack, tmp_path: Path) -> None:
     wait_for(lambda: run.states() == {"mmath_en": "Running"}, 90)
 
 
+def is_cut_off(stack: Stack, tmp_path: Path) -> None:
+    """Its server is away."""
+    waits(stack, tmp_path)
+    stack.kill_server()
+    time.sleep(5)
+
+
 Moment = Callable[[Stack, Path], Any]
 
 
@@ -70,8 +79,9 @@ Moment = Callable[[Stack, Path], Any]
         (waits, IN_THE_BACKGROUND),
         (takes_up, IN_THE_BACKGROUND),
         (looks_after, IN_THE_BACKGROUND),
+        (is_cut_off, IN_THE_BACKGROUND),
     ],
-    ids=["waits, as it is", "begins", "waits", "takes up", "looks after"],
+    ids=["waits, as it is", "begins", "waits", "takes up", "looks after", "is cut off"],
 )
 def test_a_worker_ends_when_it_is_told_to(
     alone: Stack, tmp_path: Path, moment: Moment, before: tuple[str, ...]
