@@ -53,7 +53,8 @@ class PrefectApi:
     def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
         """One answer, whatever its status code below 500; a server that is busy for a moment is asked again.
 
-        So is one whose answer to a mere question was lost, for instance because it ends connections that were idle.
+        So is one whose answer was lost, for instance because it ends connections that were idle, where asking twice is the
+        same as asking once.
         """
         for pause in BUSY_PAUSES:
             try:
@@ -61,7 +62,7 @@ class PrefectApi:
                 if answer.status_code != BUSY:
                     break
             except AnswerLostError:
-                if not pause or not asks(method, path):
+                if not pause or not repeatable(method, path, body or {}):
                     raise
             time.sleep(pause)
         if answer.status_code >= 500:
@@ -103,9 +104,9 @@ class PrefectApi:
         return answer.json() if answer.content else None
 
 
-def asks(method: str, path: str) -> bool:
-    """Whether a request changes nothing."""
-    return method == "GET" or path.endswith(("/filter", "/count"))
+def repeatable(method: str, path: str, body: Mapping[str, Any]) -> bool:
+    """Whether a request does no more when it is sent twice."""
+    return method in {"GET", "PATCH"} or path.endswith(("/filter", "/count")) or "idempotency_key" in body
 
 
 def patiently(ask: Callable[[], Answer]) -> Answer:

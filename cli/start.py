@@ -10,7 +10,7 @@ from proctor.blocks.installed import require_installed
 from proctor.blocks.render import render
 from proctor.cli import stack, workers
 from proctor.cli.address import here
-from proctor.cli.api import PrefectApi
+from proctor.cli.api import AnswerLostError, PrefectApi
 from proctor.cli.checks import check_cheaply
 from proctor.cli.errors import CommandError, MistakeError
 from proctor.cli.evaluations import FlowRun, read
@@ -19,6 +19,7 @@ from proctor.configs import records
 from proctor.configs.execution_schema import BUILTIN_EXECUTIONS
 from proctor.configs.host_env import forget, hand_over, user
 from proctor.configs.schema import EvaluationConfig
+from proctor.tasks.mending import PREPARING
 from proctor.tasks.plan import Plan, plan
 
 SAMPLE_ID = "00000000"
@@ -72,7 +73,7 @@ def create(api: PrefectApi, config: EvaluationConfig, model: str, handed: Mappin
             f"the Prefect server at {api.address.url} has no deployment evaluate/{kind}; `proctor up` or `prefect deploy` makes it"
         )
     parameters = {"config": config.model_dump(mode="json", exclude_unset=True)}
-    waiting = {"type": "PENDING", "name": "Preparing"}
+    waiting = {"type": "PENDING", "name": PREPARING}
     body = {"parameters": parameters, "state": waiting, "idempotency_key": str(uuid4())}
     body["labels"] = {records.WHO_LABEL: user()}
     row = api.post(f"/deployments/{deployment['id']}/create_flow_run", **body)
@@ -84,7 +85,7 @@ def create(api: PrefectApi, config: EvaluationConfig, model: str, handed: Mappin
         api.patch(f"/flow_runs/{run_id}", name=name, tags=tags)
         if handed:
             hand_over(evaluation, handed)
-        let_go(api, run_id)
+        let_go_once(api, run_id)
     except BaseException:
         take_back(api, run_id)
         raise
@@ -97,6 +98,15 @@ def take_back(api: PrefectApi, run_id: str) -> None:
     state = {"type": "CANCELLED", "message": "`proctor run` was interrupted before it had started it"}
     with suppress(CommandError):
         api.post(f"/flow_runs/{run_id}/set_state", state=state, force=True)
+
+
+def let_go_once(api: PrefectApi, run_id: str) -> None:
+    """The same as `let_go`, also where its answer is lost: asked again it could take the run away from its worker."""
+    try:
+        let_go(api, run_id)
+    except AnswerLostError:
+        if read(api, run_id).state == PREPARING:
+            raise
 
 
 def let_go(api: PrefectApi, run_id: str, name: str = "Scheduled") -> None:

@@ -1,7 +1,6 @@
 """What a person sees who watches an evaluation: a picture in a terminal, a line for each change elsewhere."""
 
 import io
-import json
 import os
 import pty
 import subprocess
@@ -173,8 +172,20 @@ def test_a_terminal_shows_the_evaluation_as_it_goes_on(machine: Machine) -> None
 def test_a_watch_ends_as_the_evaluation_did_though_answers_are_lost(
     machine: Machine, finished: str, losing: str, times: int
 ) -> None:
-    url = json.loads((machine.home / "server.json").read_text())["url"]
-    with LossyProxy(url, losing, times) as proxy:
+    with LossyProxy(machine.api_url, losing, times) as proxy:
         done = machine.run("status", finished, "--watch", PREFECT_API_URL=proxy.url)
         assert len(proxy.lost) > 2
     assert (done.returncode, "accuracy" in done.stdout) == (0, True), done.stderr
+
+
+@pytest.mark.live
+def test_a_run_starts_once_though_every_answer_to_it_is_lost(machine: Machine) -> None:
+    before = machine.json("ls", "runs")
+    with LossyProxy(machine.api_url) as proxy:
+        done = machine.run("run", "--config", machine.config(), "--detach", PREFECT_API_URL=proxy.url)
+    assert done.returncode == 0, done.stderr
+    assert len(proxy.lost) > 2
+    assert machine.run("status", done.stdout.strip(), "--watch").returncode == 0
+    assert [run["id"] for run in machine.json("ls", "runs") if run["id"] not in {each["id"] for each in before}] == [
+        done.stdout.strip()
+    ]
