@@ -37,7 +37,7 @@ class Smoke:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
-        self.mark = f"prc-smoke-{uuid4().hex[:6]}"
+        self.mark = f"prc-smoke-{uuid4().hex[:20]}"  # as long as the names that Proctor makes
         self.workspace = Workspace(LeptonExecution(resource_shape=options.shape, node_group=options.node_group))
         self.group = ""
         self.failed: list[str] = []
