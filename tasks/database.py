@@ -1,13 +1,16 @@
 """The database of the Prefect server of this machine: SQLite bears one writer, and writers take turns.
 
 Prefect's transactions read first and write later; SQLite refuses one that was overtaken meanwhile at once, however long it
-may wait (https://www.sqlite.org/isolation.html), and the server answers 503. Only what a client asks for takes turns: some of
-the server's own services wait for a second transaction inside a first one.
+may wait (https://www.sqlite.org/isolation.html), and the server answers 503. One that has to wait asks again every 100 ms,
+so that it may be overtaken for ever. Here they stand in line in the one process that writes.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from prefect.server.database.configurations import AioSqliteConfiguration
 from prefect.server.database.dependencies import temporary_database_config
@@ -16,13 +19,51 @@ from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 from sqlalchemy.pool import Pool
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 LOCK_SECONDS = 10
 """How long a writer waits for another one. Prefect says 60; two of its services that wait for each other stop all for so long."""
 
-_asked: ContextVar[bool] = ContextVar("proctor_asked", default=False)
-"""Whether a client's request is being answered."""
+
+@dataclass
+class Turn:
+    """The right to write, of a task and of what it waits for."""
+
+    held: bool = True
+
+
+_turn: ContextVar[Turn | None] = ContextVar("proctor_turn", default=None)
+_lines: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+
+@asynccontextmanager
+async def turn() -> AsyncIterator[None]:
+    """Waits until nobody else is inside such a block; a block inside one's own is entered at once.
+
+    After `LOCK_SECONDS` it is entered nevertheless: whoever is inside may be waiting for this one.
+    """
+    mine = _turn.get()
+    if mine and mine.held:
+        yield
+        return
+    line = _lines.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+    if not await _taken(line):
+        yield
+        return
+    mine = Turn()
+    token = _turn.set(mine)
+    try:
+        yield
+    finally:
+        mine.held = False
+        _turn.reset(token)
+        line.release()
+
+
+async def _taken(line: asyncio.Lock) -> bool:
+    try:
+        return await asyncio.wait_for(line.acquire(), LOCK_SECONDS)
+    except TimeoutError:
+        return False
 
 
 def wait_less(connection: DBAPIConnection, *_: object) -> None:
@@ -33,28 +74,15 @@ def wait_less(connection: DBAPIConnection, *_: object) -> None:
 
 
 class OrderlySqlite(AioSqliteConfiguration):
-    """SQLite where the answer to a request that may write waits for its turn before it reads."""
+    """SQLite whose transactions are one after the other."""
 
     @asynccontextmanager
     async def begin_transaction(
         self, session: AsyncSession, with_for_update: bool = False
     ) -> AsyncIterator[AsyncSessionTransaction]:
-        """A transaction that, for a client, has the right to write from its first statement on."""
-        async with super().begin_transaction(session, with_for_update or _asked.get()) as transaction:
+        """A transaction that nobody overtakes."""
+        async with turn(), super().begin_transaction(session, with_for_update) as transaction:
             yield transaction
-
-
-def take_turns(app: ASGIApp) -> ASGIApp:
-    """The same application, whose answers write one after the other."""
-
-    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        token = _asked.set(scope["type"] == "http")
-        try:
-            await app(scope, receive, send)
-        finally:
-            _asked.reset(token)
-
-    return serve
 
 
 @contextmanager

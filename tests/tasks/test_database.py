@@ -1,16 +1,14 @@
 """Two writers of one SQLite database take turns, where Prefect's own server refuses the second one at once."""
 
 import asyncio
-from collections.abc import MutableMapping
 from pathlib import Path
 
 import pytest
 from prefect.server.database.configurations import AioSqliteConfiguration
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
-from starlette.types import Receive, Scope, Send
 
-from proctor.tasks.database import OrderlySqlite, take_turns
+from proctor.tasks.database import OrderlySqlite, turn
 
 
 async def add_one(database: AioSqliteConfiguration, both_read: asyncio.Barrier | None) -> None:
@@ -23,29 +21,18 @@ async def add_one(database: AioSqliteConfiguration, both_read: asyncio.Barrier |
 
 
 async def count_to_two(database: AioSqliteConfiguration, both_read: asyncio.Barrier | None) -> int:
-    """What the counter says after two requests that each add one."""
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        await add_one(database, both_read)
-
-    async def receive() -> dict[str, object]:
-        return {}
-
-    async def send(message: MutableMapping[str, object]) -> None:
-        return None
-
+    """What the counter says after two that each add one."""
     engine = await database.engine()
     async with engine.connect() as connection:
         await connection.execute(text("create table counter as select 0 as value"))
         await connection.commit()
-    app = take_turns(answer)
-    await asyncio.gather(*(app({"type": "http"}, receive, send) for _ in range(2)))
+    await asyncio.gather(*(add_one(database, both_read) for _ in range(2)))
     async with engine.connect() as connection:
         return int((await connection.execute(text("select value from counter"))).scalar_one())
 
 
-def test_answers_take_turns(tmp_path: Path) -> None:
-    database = OrderlySqlite(f"sqlite+aiosqlite:///{tmp_path}/orderly.db", timeout=30)
+def test_writers_take_turns(tmp_path: Path) -> None:
+    database = OrderlySqlite(f"sqlite+aiosqlite:///{tmp_path}/orderly.db", timeout=1)
     assert asyncio.run(count_to_two(database, None)) == 2
 
 
@@ -55,7 +42,48 @@ def test_prefects_own_refuses_the_second(tmp_path: Path) -> None:
         asyncio.run(count_to_two(database, asyncio.Barrier(2)))
 
 
-def test_a_service_may_wait_for_another_transaction_inside_its_own(tmp_path: Path) -> None:
+def test_those_in_line_come_in_order_and_a_turn_inside_a_turn_is_ones_own() -> None:
+    entered: list[str] = []
+
+    async def write(name: str) -> None:
+        async with turn():
+            entered.append(name)
+            await asyncio.sleep(0.01)
+            async with turn():
+                entered.append(f"{name} again")
+                await asyncio.sleep(0.01)
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(write(name) for name in "abc"))
+
+    asyncio.run(all_at_once())
+    assert entered == ["a", "a again", "b", "b again", "c", "c again"]
+
+
+def test_a_task_begun_inside_a_turn_waits_once_that_is_over() -> None:
+    entered: list[str] = []
+
+    async def late(go: asyncio.Event) -> None:
+        await go.wait()
+        async with turn():
+            entered.append("late")
+
+    async def both() -> None:
+        go = asyncio.Event()
+        async with turn():
+            task = asyncio.create_task(late(go))
+            await asyncio.sleep(0)
+        async with turn():
+            go.set()
+            await asyncio.sleep(0.05)
+            entered.append("second")
+        await task
+
+    asyncio.run(both())
+    assert entered == ["second", "late"]
+
+
+def test_a_service_may_wait_for_a_transaction_inside_its_own(tmp_path: Path) -> None:
     database = OrderlySqlite(f"sqlite+aiosqlite:///{tmp_path}/services.db", timeout=1)
 
     async def nested() -> int:
