@@ -1,7 +1,7 @@
 """The artifacts of an evaluation: its progress while it runs, its scores at the end."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -72,23 +72,22 @@ class Progress:
         return f"UNKNOWN ({self.state}{f' {age(self.observed, now)} ago' if self.observed else ''})"
 
 
-def latest(api: PrefectApi, key: str) -> Any:
-    """The data of the newest artifact of a key, from JSON where it is a text; None when there is none."""
-    found = api.post("/artifacts/latest/filter", artifacts={"key": {"any_": [key]}}, limit=1)
-    if not found:
-        return None
-    data = found[0].get("data")
-    return json.loads(data) if isinstance(data, str) else data
-
-
-def progress(api: PrefectApi, run: FlowRun) -> tuple[Progress, ...]:
-    """One row a benchmark: from the evaluation's own table, or from its config before there is one."""
-    return tuple(row for row in table(api, run) if not row.server)
+def latest(api: PrefectApi, *keys: str) -> dict[str, Any]:
+    """The data of the newest artifact of each key that has one, from JSON where it is a text: one request."""
+    found = api.post("/artifacts/latest/filter", artifacts={"key": {"any_": list(keys)}}, limit=len(keys))
+    return {
+        each["key"]: json.loads(data) if isinstance(data := each.get("data"), str) else data for each in found or []
+    }
 
 
 def table(api: PrefectApi, run: FlowRun) -> tuple[Progress, ...]:
-    """The same, with a row for each model server before the benchmarks that it serves."""
-    rows = latest(api, records.progress_key(run.id))
+    """One row a benchmark, with a row for each model server before the benchmarks that it serves."""
+    key = records.progress_key(run.id)
+    return table_of(run, latest(api, key).get(key))
+
+
+def table_of(run: FlowRun, rows: Sequence[Mapping[str, Any]] | None) -> tuple[Progress, ...]:
+    """The same from the evaluation's own table, or from its config before there is one."""
     if not rows:
         state = "CANCELLED" if run.type == "CANCELLED" else "PENDING"
         message = "images or environments are fetched on first use" if run.type == "RUNNING" else ""
@@ -124,7 +123,8 @@ def stale(run: FlowRun) -> float:
 
 def results(api: PrefectApi, run: FlowRun) -> "EvaluationResult | None":
     """The results of an evaluation; None before there are any. Raises CommandError for those of a newer version."""
-    data = latest(api, records.results_key(run.id))
+    key = records.results_key(run.id)
+    data = latest(api, key).get(key)
     if data is None:
         return None
     from pydantic import ValidationError  # noqa: PLC0415 (only where results are shown)

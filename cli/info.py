@@ -1,12 +1,13 @@
 """`proctor info ID`: everything that is recorded about an evaluation."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import click
 
 from proctor.cli.api import PrefectApi, connect, ui_url
-from proctor.cli.artifacts import Progress, now, progress, progress_document
+from proctor.cli.artifacts import Progress, latest, now, progress_document, table_of
 from proctor.cli.evaluations import FlowRun, find
 from proctor.cli.scores import export_folder
 from proctor.cli.words import duration, local
@@ -21,24 +22,25 @@ def info(evaluation: str, *, as_json: bool) -> None:
     """Everything that is recorded about an evaluation."""
     api = connect()
     run = find(api, evaluation)
+    found = latest(api, records.progress_key(run.id), *export_keys(run))
     if as_json:
-        click.echo(json.dumps(document(api, run), indent=1))
+        click.echo(json.dumps(document(api, run, found), indent=1))
         return
-    facts = lines(api, run)
+    facts = lines(api, run, found)
     width = max(len(name) for name, _ in facts)
     for name, text in facts:
         click.echo(f"{name.ljust(width)}  {text}")
 
 
-def lines(api: PrefectApi, run: FlowRun) -> list[tuple[str, str]]:
-    """The facts, those without a value left out."""
+def lines(api: PrefectApi, run: FlowRun, found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The facts, those without a value left out; `found` are its artifacts."""
     labels = run.labels
     message = f": {run.message}" if run.message else ""
     facts = [
         ("id", run.id),
         ("name", run.name),
         ("state", f"{run.state}{message}"),
-        ("benchmarks", ", ".join(map(timed, progress(api, run)))),
+        ("benchmarks", ", ".join(map(timed, benchmarks(run, found)))),
         ("backend", run.backend),
         ("model", next((tag.removeprefix("model:") for tag in run.tags if tag.startswith("model:")), "")),
         ("created", local(run.created)),
@@ -53,7 +55,7 @@ def lines(api: PrefectApi, run: FlowRun) -> list[tuple[str, str]]:
         ),
         ("output", run.folder),
         ("export", str(export_folder(run)) if run.folder else ""),
-        *(("exported", exported(each)) for each in receipts(api, run)),
+        *(("exported", exported(each)) for each in receipts(run, found)),
         ("flow run", run.flow_run_id),
         ("ui", ui_url(api.address.url, run.flow_run_id)),
     ]
@@ -72,22 +74,30 @@ def exported(receipt: dict[str, Any]) -> str:
     return f"{receipt['where']} ({receipt['exported']}){missing}"
 
 
-def document(api: PrefectApi, run: FlowRun) -> dict[str, Any]:
+def document(api: PrefectApi, run: FlowRun, found: Mapping[str, Any]) -> dict[str, Any]:
     """The same for programs."""
     return {
         **run.document(),
         "tags": list(run.tags),
         "labels": dict(run.labels),
         "jobs": [handle.to_json() for handle in run.handles],
-        "progress": progress_document(progress(api, run)),
+        "progress": progress_document(benchmarks(run, found)),
         "config": run.parameters.get("config"),
-        "exports": receipts(api, run),
+        "exports": receipts(run, found),
         "ui": ui_url(api.address.url, run.flow_run_id),
     }
 
 
-def receipts(api: PrefectApi, run: FlowRun) -> list[dict[str, Any]]:
+def benchmarks(run: FlowRun, found: Mapping[str, Any]) -> tuple[Progress, ...]:
+    """How each benchmark is doing."""
+    return tuple(row for row in table_of(run, found.get(records.progress_key(run.id))) if not row.server)
+
+
+def export_keys(run: FlowRun) -> list[str]:
+    """The artifacts that hold receipts of its scores."""
+    return [records.export_key(each, run.id) for each in get_args(Destination)]
+
+
+def receipts(run: FlowRun, found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The newest receipt of every destination that has its scores."""
-    keys = [records.export_key(each, run.id) for each in get_args(Destination)]
-    found = api.post("/artifacts/latest/filter", artifacts={"key": {"any_": keys}}, limit=len(keys))
-    return [row for artifact in found or [] for row in json.loads(artifact["data"])]
+    return [row for key in export_keys(run) for row in found.get(key) or ()]

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from proctor.cli.api import PAGE, PrefectApi, connect
-from proctor.cli.artifacts import Progress, progress
+from proctor.cli.artifacts import Progress, table
 from proctor.cli.benchmarks import step_of
 from proctor.cli.errors import CommandError, MistakeError
 from proctor.cli.evaluations import FlowRun, children, find, read, split_id
@@ -47,7 +47,7 @@ def chosen(  # noqa: PLR0913 (the options of the command)
     """The lines that the options ask for."""
     if flow:
         return flow_lines(api, run, follow=follow, tail=tail)
-    rows = [row for row in progress(api, run) if row.step]
+    rows = [row for row in table(api, run) if row.step and not row.server]
     if not run.handles or not rows:
         raise CommandError(f"no job of {run.id} was submitted yet ({run.id} is {run.state}); --flow shows what happens")
     step = step_of(run, benchmark, [(row.benchmark, row.step) for row in rows]) if benchmark else None
