@@ -16,7 +16,7 @@ from prefect.server.api.server import create_app
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from proctor.tasks.database import database
+from proctor.tasks.database import asked, database
 
 SOON = "0.2"
 """Seconds; the client adds jitter of up to a fifth."""
@@ -40,6 +40,7 @@ def application() -> FastAPI:
     """Prefect's server with its UI and services."""
     app = create_app(final=True)
     app.add_middleware(retry_soon)
+    app.add_middleware(asked)
     return app
 
 

@@ -2,7 +2,8 @@
 
 Prefect's transactions read first and write later; SQLite refuses one that was overtaken meanwhile at once, however long it
 may wait (https://www.sqlite.org/isolation.html), and the server answers 503. One that has to wait asks again every 100 ms,
-so that it may be overtaken for ever. Here they stand in line in the one process that writes.
+so that it may be overtaken for ever. Here they stand in line in the one process that writes, and what a client asks for has
+the right to write before it reads. The server's own services have not: some wait for a second transaction inside a first one.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 from sqlalchemy.pool import Pool
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 LOCK_SECONDS = 10
 """How long a writer waits for another one. Prefect says 60; two of its services that wait for each other stop all for so long."""
@@ -32,6 +34,7 @@ class Turn:
 
 
 _turn: ContextVar[Turn | None] = ContextVar("proctor_turn", default=None)
+_asked: ContextVar[bool] = ContextVar("proctor_asked", default=False)
 _lines: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
@@ -81,8 +84,22 @@ class OrderlySqlite(AioSqliteConfiguration):
         self, session: AsyncSession, with_for_update: bool = False
     ) -> AsyncIterator[AsyncSessionTransaction]:
         """A transaction that nobody overtakes."""
-        async with turn(), super().begin_transaction(session, with_for_update) as transaction:
+        mode = with_for_update or _asked.get()
+        async with turn(), super().begin_transaction(session, with_for_update=mode) as transaction:
             yield transaction
+
+
+def asked(app: ASGIApp) -> ASGIApp:
+    """The same application, whose database knows what a client asked for."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        token = _asked.set(scope["type"] == "http")
+        try:
+            await app(scope, receive, send)
+        finally:
+            _asked.reset(token)
+
+    return serve
 
 
 @contextmanager
