@@ -12,6 +12,7 @@ import httpx
 
 from benchmarks.scale import config
 from benchmarks.table import Row
+from proctor.cli.stack import POOL
 
 COUNT = 300
 SECONDS = 5400.0
@@ -52,6 +53,11 @@ def put_in_line(api_url: str, folder: str, count: int) -> list[str]:
     return [str(httpx.post(path, json=body, timeout=60).raise_for_status().json()["id"]) for _ in range(count)]
 
 
+def pause(api_url: str, *, paused: bool) -> None:
+    """Let the work pool hand out no run, or hand them out again."""
+    httpx.patch(f"{api_url}/work_pools/{POOL}", json={"is_paused": paused}, timeout=60).raise_for_status()
+
+
 def count_of(api_url: str, ids: Sequence[str], states: Sequence[str]) -> int:
     """How many of these runs are in one of these states; 0 while the server has no time to say."""
     wanted = {"flow_runs": {"id": {"any_": list(ids)}, "state": {"type": {"any_": list(states)}}}}
@@ -72,11 +78,12 @@ def records(api_url: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def measure(api_url: str, proctor: str, limit: int = 4, count: int = COUNT) -> list[Row]:
-    """The rows of this table; the worker of the stack is started again with this limit, once all stand in line."""
+    """The rows of this table; the worker of the stack is started again with this limit, and waits until all stand in line."""
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([proctor, "up", "--limit", "1"], check=True, capture_output=True)
-        ids = put_in_line(api_url, folder, count)
         subprocess.run([proctor, "up", "--limit", str(limit)], check=True, capture_output=True)
+        pause(api_url, paused=True)
+        ids = put_in_line(api_url, folder, count)
+        pause(api_url, paused=False)
         begun = time.monotonic()
         while count_of(api_url, ids, FINAL) < count and time.monotonic() - begun < SECONDS:
             time.sleep(3)
