@@ -10,8 +10,8 @@ pytest_plugins = ["tests.cluster", "tests.tracking"]
 
 AREAS = {
     "slurm": ("blocks/slurm/", "flows/test_slurm"),
-    "cli": ("cli/", "seeds/", "blocks/test_add_a_backend.py"),
-    "engines": ("blocks/", "demo/", "lepton/", "tasks/", "flows/test_lepton"),
+    "cli": ("cli/", "seeds/", "blocks/test_add_a_backend.py", "flows/test_lepton"),
+    "engines": ("blocks/", "demo/", "lepton/", "tasks/"),
     "flows": ("",),
 }
 """Live tests of one area share services (a Prefect server, the stack's port, the cluster) and run one after the other, the
