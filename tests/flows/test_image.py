@@ -1,6 +1,5 @@
 """The image of `Dockerfile`: built here, and its worker beside a server that runs elsewhere."""
 
-import signal
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -45,15 +44,25 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def worker(image: str, stack: Stack) -> Iterator[str]:
-    """The image's own command, as docs/operations.md starts it; meanwhile the stack is a team's server without a worker."""
-    stack.end_worker(signal.SIGTERM)
-    subprocess.run([PROCTOR, "up"], env=stack.env, cwd=stack.home, check=True)
-    settings = ["--network", "host", "--hostname", "eval-1", "-e", f"PREFECT_API_URL={stack.api}"]
+def team(tmp_path: Path) -> Iterator[Stack]:
+    """A team's server of its own, set up and without a worker: whatever else waits for one would be taken by the container."""
+    stack = Stack(tmp_path / "server")
+    stack.home.mkdir()
+    try:
+        stack.start_server()
+        subprocess.run([PROCTOR, "up"], env=stack.env, cwd=stack.home, check=True)
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.fixture
+def worker(image: str, team: Stack) -> Iterator[str]:
+    """The image's own command, as docs/operations.md starts it."""
+    settings = ["--network", "host", "--hostname", "eval-1", "-e", f"PREFECT_API_URL={team.api}"]
     container = docker("run", "-d", *settings, image)
     yield container
     docker("rm", "-f", container)
-    stack.set_up()
 
 
 def test_the_image_has_the_command_line(image: str) -> None:
@@ -62,15 +71,15 @@ def test_the_image_has_the_command_line(image: str) -> None:
     assert "mmath:" in docker("run", "--rm", image, "proctor", "ls", "tasks", "mmath_en")
 
 
-def test_its_worker_runs_evaluations_of_a_server_elsewhere(worker: str, stack: Stack) -> None:
+def test_its_worker_runs_evaluations_of_a_server_elsewhere(worker: str, team: Stack) -> None:
     config = {
         "execution": {"type": "simulated", "output_dir": "/tmp/results", "step_seconds": 0.5},
         "target": {"api_endpoint": {"url": "http://127.0.0.1:9/v1/chat/completions", "model_id": "tiny"}},
         "evaluation": {"tasks": [{"name": "mmath_en"}]},
     }
-    run = stack.start("simulated", config)
-    assert run.until(seconds=240) == "Completed", run.message
+    run = team.start("simulated", config)
+    assert run.until(seconds=240) == "Completed", docker("logs", worker)
     assert str(run.labels["proctor.engine"]).startswith("eval-1 ")
     assert "results.json" in docker("exec", worker, "ls", str(run.folder))
-    workers = wait_for(lambda: stack.filter("/work_pools/proctor/workers/filter"))
+    workers = wait_for(lambda: team.filter("/work_pools/proctor/workers/filter"))
     assert "eval-1" in " ".join(each["name"] for each in workers)

@@ -73,7 +73,7 @@ def test_a_listener_that_fails_is_no_cancellation(stack: Stack, tmp_path: Path, 
     (job,) = jobs(run)
     missing = tmp_path / "missing"
     (run.folder / "alpha.0" / ".proctor" / f"cancel-{job}").symlink_to(missing / "note")  # so nobody can write it
-    alpha = next(each for each in run.benchmarks() if each["name"] == "fake.alpha")
+    (alpha,) = wait_for(lambda: [each for each in run.benchmarks() if each["name"] == "fake.alpha"])
     run.cancel(alpha["id"])
     wait_for(lambda: "is not released yet" in logs(stack, run.flow_run_id), 30)
     missing.mkdir()

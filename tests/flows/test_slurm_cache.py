@@ -21,8 +21,9 @@ pytestmark = pytest.mark.live
 
 SAMPLES = 25
 INTERRUPTIONS: dict[str, tuple[dict[str, Any], Callable[[], object]]] = {
+    # jobs of tests beside this one preempt it too
     "preemption": (
-        {"qos": "low", "exclusive": True, "nodes": 4},
+        {"qos": "low", "exclusive": True, "nodes": 4, "max_attempts": 9},
         lambda: as_user("sbatch", "--qos=high", "--exclusive", "--nodes=4", "--output=/dev/null", "--wrap", "sleep 1"),
     ),
     "walltime": ({"walltime": 60}, lambda: None),
