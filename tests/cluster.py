@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,15 @@ def as_user(*argv: str) -> str:
     done = subprocess.run(["runuser", "-u", USER, "--", *argv], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+PREEMPTIBLE: dict[str, Any] = {"qos": "low", "exclusive": True, "sbatch_extra_flags": {"nodelist": "n3"}}
+"""What a section says whose jobs `preempt` ends. They have a node to themselves, so that other tests go on beside them."""
+
+
+def preempt() -> None:
+    """Let a job of a better quality of service take that node."""
+    as_user("sbatch", "--qos=high", "--exclusive", "--nodelist=n3", "--output=/dev/null", "--wrap", "sleep 1")
 
 
 def execution(**changes: object) -> SlurmExecution:

@@ -74,7 +74,7 @@ def cluster(machine: Machine, cluster_home: Path, shared: Path, endpoint: str) -
 def full(cluster_home: Path) -> Iterator[None]:
     """A cluster without a free node."""
     submitted = as_user("sbatch", "--parsable", "--exclusive", "--nodes=4", "--output=/dev/null", "--wrap", "sleep 300")
-    wait_for(lambda: as_user("squeue", "-h", "-j", submitted.strip(), "-o", "%T").strip() == "RUNNING", 60)
+    wait_for(lambda: as_user("squeue", "-h", "-j", submitted.strip(), "-o", "%T").strip() == "RUNNING", 180)
     yield
     as_user("scancel", submitted.strip())
 

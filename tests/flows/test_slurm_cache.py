@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 import yaml
 
-from tests.cluster import SSHD, as_user
+from tests.cluster import PREEMPTIBLE, SSHD, preempt
 from tests.engine import require_image
 from tests.fake_harness.fake_harness import Handler
 from tests.flows.stack import Stack, wait_for
@@ -21,11 +21,7 @@ pytestmark = pytest.mark.live
 
 SAMPLES = 25
 INTERRUPTIONS: dict[str, tuple[dict[str, Any], Callable[[], object]]] = {
-    # jobs of tests beside this one preempt it too
-    "preemption": (
-        {"qos": "low", "exclusive": True, "nodes": 4, "max_attempts": 9},
-        lambda: as_user("sbatch", "--qos=high", "--exclusive", "--nodes=4", "--output=/dev/null", "--wrap", "sleep 1"),
-    ),
+    "preemption": (PREEMPTIBLE, preempt),
     "walltime": ({"walltime": 60}, lambda: None),
 }
 

@@ -10,7 +10,7 @@ import pytest
 
 from proctor.blocks.process import processes
 from proctor.blocks.stages import step_marker
-from tests.cluster import SSH_PORT, SSHD, USER, as_user, fake_harness, ssh_config
+from tests.cluster import PREEMPTIBLE, SSH_PORT, SSHD, USER, as_user, fake_harness, preempt, ssh_config
 from tests.flows.stack import Run, Stack, free_port, wait_for
 from tests.flows.test_reattach import BOUNDARIES, killed_everywhere
 from tests.wan_proxy import WanProxy
@@ -92,10 +92,9 @@ def test_a_preempted_job_runs_its_rest_again(
     stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
 ) -> None:
     script = "(out / 'again').exists() or 'beta' in str(out) or ((out / 'again').write_text(''), time.sleep(60))"
-    settings = config(tmp_path, shared, package, endpoint, script, qos="low", exclusive=True, nodes=4)
-    run = stack.start("slurm", settings)
+    run = stack.start("slurm", config(tmp_path, shared, package, endpoint, script, **PREEMPTIBLE))
     wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1, 180)
-    as_user("sbatch", "--qos=high", "--exclusive", "--nodes=4", "--output=/dev/null", "--wrap", "sleep 3")
+    preempt()
     assert run.until(seconds=300) == "Completed", run.message
     assert starts(remote_folder(shared, run)) == {"alpha": 2, "beta": 1}
     assert len(submitted(run)) == 2

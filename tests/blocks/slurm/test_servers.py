@@ -11,7 +11,7 @@ from proctor.blocks.job import Container, EnvVar, JobHandle, JobSpec, JobState, 
 from proctor.blocks.slurm.block import SlurmBackend
 from proctor.blocks.stage_files import lost
 from tests.blocks.slurm.test_contract import SlurmSetup
-from tests.cluster import as_user, execution
+from tests.cluster import PREEMPTIBLE, as_user, execution, preempt
 from tests.contract import Setup
 
 pytestmark = pytest.mark.live
@@ -181,16 +181,15 @@ def test_a_job_that_may_be_requeued_keeps_its_secrets_no_longer_than_it_runs(
 
 @pytest.mark.parametrize("why", ["CANCELLED", "PREEMPTED"])
 def test_the_job_keeps_why_it_was_told_to_end(setup: SlurmSetup, why: str) -> None:
-    preempted = SlurmBackend(
-        execution=execution(qos="low", exclusive=True, nodes=1, sbatch_extra_flags={"nodelist": "n3"})
-    )
     script = "import signal; signal.signal(signal.SIGTERM, lambda *_: time.sleep(2)); time.sleep(60)"
-    (handle,) = submit(setup, setup.job(setup.step("a.0", script)), backend=preempted)
+    (handle,) = submit(
+        setup, setup.job(setup.step("a.0", script)), backend=SlurmBackend(execution=execution(**PREEMPTIBLE))
+    )
     setup.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING)
     if why == "CANCELLED":
         as_user("scancel", handle.native_id)
     else:
-        as_user("sbatch", "--qos=high", "--exclusive", "--nodelist=n3", "--output=/dev/null", "--wrap", "sleep 1")
+        preempt()
     kept = setup.folder / ".proctor" / handle.name / "why"
     setup.until(handle, lambda _: kept.exists(), 20)
     assert kept.read_text() == f"{why}\n"
