@@ -10,10 +10,11 @@ from typing import Any
 from uuid import UUID
 
 from proctor.blocks.job import JobHandle
-from proctor.cli.api import PAGE, PrefectApi
+from proctor.cli.api import PrefectApi
 from proctor.cli.errors import CommandError, MistakeError
 from proctor.cli.words import moment
 from proctor.configs import records
+from proctor.configs.pages import PAGE
 
 FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 """State types that never change again; a crashed run comes back by itself."""
@@ -152,13 +153,11 @@ def read(api: PrefectApi, flow_run_id: str) -> FlowRun:
     return flow_run(row)
 
 
-def select(api: PrefectApi, limit: int, offset: int = 0, **filters: Any) -> list[FlowRun]:
+def select(api: PrefectApi, limit: int, **filters: Any) -> list[FlowRun]:
     """One page of evaluations, the newest first."""
     wanted = {"tags": {"all_": [records.EVALUATION_TAG]}, **filters}
     order = "EXPECTED_START_TIME_DESC"
-    return [
-        flow_run(row) for row in api.post("/flow_runs/filter", flow_runs=wanted, limit=limit, offset=offset, sort=order)
-    ]
+    return [flow_run(row) for row in api.post("/flow_runs/filter", flow_runs=wanted, limit=limit, sort=order)]
 
 
 def every(api: PrefectApi, *tags: str, **filters: Any) -> Iterator[FlowRun]:

@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
-from proctor.cli.api import PAGE, PrefectApi, connect
+from proctor.cli.api import PrefectApi, connect
 from proctor.cli.errors import MistakeError
 from proctor.cli.evaluations import FlowRun, select
 from proctor.cli.tables import show
 from proctor.cli.words import duration, local
+from proctor.configs.pages import PAGE, behind
 
 TYPES = ("SCHEDULED", "PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED", "CANCELLING", "CRASHED", "PAUSED")
 SKEW = timedelta(minutes=5)
@@ -47,16 +48,18 @@ def newest(api: PrefectApi, limit: int, filters: dict[str, Any], *, planned: boo
     """That many evaluations, a page at a time; `planned` says whether those count whose time has not come."""
     if not planned:
         filters = {**filters, "expected_start_time": {"before_": (datetime.now(UTC) + SKEW).isoformat()}}
-    found: list[FlowRun] = []
-    offset = 0
+    found: dict[str, FlowRun] = {}
+    read: list[tuple[str, datetime | None]] = []
+    following = filters
     while len(found) < limit:
         size = min(PAGE, limit - len(found))
-        page = select(api, size, offset, **filters)
-        found += [run for run in page if planned or not run.planned]
-        offset += len(page)
+        page = select(api, size, **following)
+        found |= {run.flow_run_id: run for run in page if planned or not run.planned}
+        read += [(run.flow_run_id, run.expected) for run in page]
         if len(page) < size:
             break
-    return found
+        following = behind(filters, read)
+    return list(found.values())
 
 
 def cells(run: FlowRun) -> tuple[str, ...]:

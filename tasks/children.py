@@ -11,10 +11,8 @@ from typing import Any
 from uuid import UUID
 
 from prefect.client.schemas.actions import FlowRunCreate
-from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.responses import SetStateStatus
-from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound
 from prefect.flows import Flow
@@ -25,11 +23,8 @@ from prefect.tasks import Task
 from proctor.blocks.job import Step
 from proctor.configs import records
 from proctor.tasks.api import api
+from proctor.tasks.pages import every_run
 from proctor.tasks.records import EvaluationRun
-
-PAGE = 200
-"""Flow runs that one answer of the API holds at most."""
-
 
 class BenchmarkRuns:
     """Begins and ends the runs of one evaluation's benchmarks, one request at a time: SQLite bears one writer."""
@@ -116,16 +111,5 @@ class BenchmarkRuns:
 async def _newest(started: EvaluationRun) -> dict[str, FlowRun]:
     """The newest run of each benchmark that an earlier engine began, by step."""
     wanted = {"tags": {"all_": [records.BENCHMARK_TAG, records.evaluation_tag(started.id)]}}
-    found: dict[str, FlowRun] = {}
-    offset = 0
-    while True:
-        page = await api().read_flow_runs(
-            flow_run_filter=FlowRunFilter.model_validate(wanted),
-            sort=FlowRunSort.START_TIME_ASC,
-            limit=PAGE,
-            offset=offset,
-        )
-        found |= {str(each.parameters["step"]): each for each in page}
-        offset += PAGE
-        if len(page) < PAGE:
-            return found
+    runs = await every_run(api(), wanted)
+    return {str(each.parameters["step"]): each for each in reversed(runs)}

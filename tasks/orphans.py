@@ -9,7 +9,8 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Crashed
 
 from proctor.configs import records
-from proctor.tasks.pages import PAGE, every_run
+from proctor.configs.pages import PAGE
+from proctor.tasks.pages import every_run
 from proctor.tasks.release import UNFINISHED, close_children
 
 QUIET = timedelta(seconds=30)
