@@ -165,7 +165,7 @@ def environment(url: str, named: Collection[str] = ()) -> dict[str, str]:
         "PROCTOR_HOME": str(home()),
         "DO_NOT_TRACK": "1",
         "PYTHONUNBUFFERED": "1",
-        "PREFECT_CLIENT_MAX_RETRIES": "100",  # short waits: our server says when to ask again
+        "PREFECT_CLIENT_MAX_RETRIES": "10000",  # short waits: our server says when to ask again
     }
     return {**settings(), **mine, **fixed}
 

@@ -23,7 +23,7 @@ def worker(limit: int) -> None:
     if api.get("/health") is not True:
         raise CommandError(f"the Prefect server at {api.address.url} is not healthy")
     ours = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"  # the engine's `python`
-    patient = {"PREFECT_CLIENT_MAX_RETRIES": "100"}
+    patient = {"PREFECT_CLIENT_MAX_RETRIES": "10000"}
     environment = {**settings(), **patient, **os.environ, "PREFECT_API_URL": api.address.url, "PATH": ours}
     command = worker_command(limit)
     os.execve(command[0], command, environment)  # noqa: S606 (this very Python)

@@ -11,4 +11,7 @@ from contextlib import suppress
 if __name__ == "__main__":
     with suppress(OSError):
         os.setsid()  # as the supervisor does: a Ctrl-C that ends the worker does not end the run
+    from proctor.tasks.backoff import bound_pauses  # imports Prefect, which takes a second
+
+    bound_pauses()
     runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)

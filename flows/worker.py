@@ -3,7 +3,8 @@
 The automations that bring crashed evaluations back work on events, and a server on SQLite loses some of them when its
 database is busy: after four tries within half a second it drops the message (`prefect.server.utilities.messaging.memory`).
 What the store says is not lost, so the worker compares it with what is there, as `proctor reconcile` does. Containers and
-processes that nobody waits for can only be seen from their own machine, so every worker reaps its own.
+processes that nobody waits for can only be seen from their own machine, so every worker reaps its own. It also bears more
+than Prefect's own one (`tasks/steady_worker.py`, `tasks/backoff.py`).
 """
 
 import asyncio
@@ -20,6 +21,8 @@ from prefect.logging import get_logger
 
 from proctor.flows.reap import reap_all
 from proctor.flows.reconcile import reconcile_all
+from proctor.tasks import steady_worker
+from proctor.tasks.backoff import bound_pauses
 from proctor.tasks.handed import forget_settled
 
 EVERY = 20.0
@@ -57,6 +60,8 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # prefect.yaml starts engines by the name `python`, which must be ours also where nobody activated our environment
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    bound_pauses()
+    steady_worker.register()
     threading.Thread(target=lambda: asyncio.run(look_after()), daemon=True).start()
     sys.argv = ["prefect", "worker", "start", *sys.argv[1:]]
     runpy.run_module("prefect", run_name="__main__", alter_sys=True)

@@ -26,6 +26,7 @@ from proctor.tasks.api import api
 from proctor.tasks.pages import every_run
 from proctor.tasks.records import EvaluationRun
 
+
 class BenchmarkRuns:
     """Begins and ends the runs of one evaluation's benchmarks, one request at a time: SQLite bears one writer."""
 

@@ -13,6 +13,8 @@ import psutil
 
 CLOCK_SLACK = 2.0
 """Seconds by which a process's start time may seem to move when the clock of the machine is set."""
+HOSTS_OWN = 0xEFFFFFFC
+"""The PID namespace that is no container's (`PROC_PID_INIT_INO` of Linux)."""
 
 
 @asynccontextmanager
@@ -43,16 +45,28 @@ def _taken(descriptor: int) -> bool:
 
 
 def engine_name() -> str:
-    """This process as `host pid start-time`: no later process can be mistaken for it."""
-    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.0f}"
+    """This process as `host pid start-time pid-namespace`: no later process can be mistaken for it."""
+    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.0f} {pid_namespace()}"
+
+
+def pid_namespace() -> int:
+    """Which processes this one can see, as a number: a container sees its own. 0 where the system has no such thing."""
+    try:
+        return Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        return 0
 
 
 def engine_place(name: str) -> Literal["alive", "dead", "elsewhere", "unnamed"]:
-    """Whether the process of `engine_name` lives, as far as it can be seen from this host."""
-    if name.count(" ") != 2:
+    """Whether the process of `engine_name` lives, as far as it can be seen from here.
+
+    One in another PID namespace cannot be seen, also where the host has the same name (`docker run --network host`).
+    """
+    parts = name.split(" ")
+    if len(parts) not in {3, 4}:  # the namespace may be missing in older ones
         return "unnamed"
-    host, pid, start = name.split(" ")
-    if host != socket.gethostname():
+    host, pid, start = parts[:3]
+    if host != socket.gethostname() or (len(parts) == 4 and int(parts[3]) != pid_namespace()):
         return "elsewhere"
     try:
         process = psutil.Process(int(pid))
@@ -60,3 +74,13 @@ def engine_place(name: str) -> Literal["alive", "dead", "elsewhere", "unnamed"]:
         return "alive" if same and process.status() != psutil.STATUS_ZOMBIE else "dead"
     except psutil.NoSuchProcess:
         return "dead"
+
+
+def on_this_machine(name: str) -> bool:
+    """Whether jobs that the engine of this name started here are here for this process, too.
+
+    They are for the same container made anew under its host name, and not for a container that bears the name of its host.
+    """
+    parts = name.split(" ")
+    theirs = int(parts[3]) if len(parts) == 4 else pid_namespace()
+    return parts[0] == socket.gethostname() and (theirs == HOSTS_OWN) == (pid_namespace() == HOSTS_OWN)

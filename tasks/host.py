@@ -11,7 +11,7 @@ from prefect.states import Scheduled
 from proctor.configs import records
 from proctor.configs.execution_schema import BaseExecution
 from proctor.tasks.api import api
-from proctor.tasks.engine_lock import engine_place
+from proctor.tasks.engine_lock import on_this_machine
 from proctor.tasks.mending import AWAITING_HOST, pause_after
 from proctor.tasks.records import EvaluationRun
 
@@ -21,7 +21,7 @@ async def stay_with_its_machine(started: EvaluationRun, execution: BaseExecution
 
     An engine elsewhere can neither find the jobs nor see that another engine lives: it would run every benchmark twice.
     """
-    if not execution.tied_to_its_machine or engine_place(started.engine) != "elsewhere":
+    if not execution.tied_to_its_machine or not started.engine or on_this_machine(started.engine):
         return
     host = started.engine.partition(" ")[0]
     await api().update_flow_run_labels(started.flow_run_id, {records.HANDED_BACK_LABEL: started.handed_back + 1})

@@ -29,9 +29,11 @@ def pause_after(handed_back: int) -> float:
     """Seconds until the workers may try again, when so many on other machines have taken it before.
 
     Workers race for what is due, so the right one of two gets it after two tries on average. The last pause is what an
-    evaluation costs whose machine stays away: the start of an engine every two minutes.
+    evaluation costs whose machine stays away: the start of an engine every two minutes. The first one is longer than the
+    10 s that workers look ahead (`PREFECT_WORKER_PREFETCH_SECONDS`): Prefect's own worker, with a limit, does not bear to
+    be given a run whose engine it still waits for.
     """
-    return float(min(2**handed_back, 120))
+    return float(min(15 * 2**handed_back, 120))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,10 +46,15 @@ def home_alone(stack: Stack) -> Iterator[Stack]:
 
 
 def test_an_evaluation_waits_for_the_machine_of_its_jobs(
-    stack: Stack, tmp_path: Path, endpoint: str, processes_only: dict[str, Any]
+    stack: Stack,
+    tmp_path: Path,
+    endpoint: str,
+    processes_only: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         unavailable("only root can give a process another host name (unshare --uts)")
+    monkeypatch.setattr(stack, "limit", 20)  # as every worker of ours has one
     run = begin(stack, tmp_path, endpoint, processes_only)
     engine = run.engine
     assert engine
@@ -60,6 +67,7 @@ def test_an_evaluation_waits_for_the_machine_of_its_jobs(
     wait_for(lambda: run.state == "AwaitingHost" and "waits for a worker there" in run.message, 60)
     assert (run.engine, starts(run.folder)) == (engine, {"alpha": 1, "beta": 0})
     assert stack.worker
+    assert stack.worker.poll() is None, "a worker bears being given a run again before it is rid of its engine"
     end_tree(stack.worker.pid)
     stack.worker.wait()
     stack.start_worker()
@@ -70,6 +78,26 @@ def test_an_evaluation_waits_for_the_machine_of_its_jobs(
     assert starts(run.folder) == {"alpha": 1, "beta": 1}
     assert run.engine != engine
     assert not leftovers(run)
+
+
+UNSEEN = ("unshare", "--pid", "--fork", "--mount-proc")
+"""Begins a command that sees no process of this machine, as in a container that bears the machine's name."""
+
+
+def test_an_engine_that_cannot_be_seen_from_a_container_is_not_called_dead(stack: Stack, tmp_path: Path) -> None:
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        unavailable("only root can hide processes from another one (unshare --pid)")
+    run = stack.start("simulated", config(tmp_path, "mmath_en", step_seconds=300))
+    wait_for(lambda: run.states().get("mmath_en") == "Running", 90)
+    with sqlite3.connect(stack.home / "prefect.db", timeout=60) as database:
+        backdate(database, run.record["state_id"], "1 minutes")
+    command = [*UNSEEN, sys.executable, "-c", RECONCILE]
+    done = subprocess.run(command, env=stack.env, cwd=stack.home, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert run.id not in done.stdout
+    assert run.state == "Running", run.message
+    run.cancel()
+    assert run.until() == "Cancelled"
 
 
 def record(stack: Stack, state: str, tags: list[str], **fields: Any) -> dict[str, Any]:

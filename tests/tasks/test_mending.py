@@ -8,7 +8,7 @@ import sys
 import psutil
 import pytest
 
-from proctor.tasks.engine_lock import engine_name, engine_place
+from proctor.tasks.engine_lock import HOSTS_OWN, engine_name, engine_place, on_this_machine, pid_namespace
 from proctor.tasks.mending import Cure, Found, cure, pause_after
 
 
@@ -52,13 +52,16 @@ def test_cure(found: Found, expected: Cure) -> None:
 
 
 def test_an_evaluation_that_waits_for_its_machine_is_tried_less_and_less_often() -> None:
-    assert [pause_after(times) for times in (0, 1, 5, 7, 5000)] == [1, 2, 32, 120, 120]
+    assert [pause_after(times) for times in (0, 1, 2, 3, 5000)] == [15, 30, 60, 120, 120]
 
 
 def test_an_engine_is_known_by_host_pid_and_start() -> None:
     assert engine_place(engine_name()) == "alive"
     assert engine_place("") == "unnamed"
     assert engine_place("another-host 1 0") == "elsewhere"
+    assert engine_place(f"{engine_name()}1") == "elsewhere", (
+        "another container on this host, which sees other processes"
+    )
     assert engine_place(f"{socket.gethostname()} {os.getpid()} 1000") == "dead", "the pid belongs to a later process"
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     name = f"{socket.gethostname()} {child.pid} {psutil.Process(child.pid).create_time():.0f}"
@@ -66,3 +69,12 @@ def test_an_engine_is_known_by_host_pid_and_start() -> None:
     child.kill()
     child.wait()
     assert engine_place(name) == "dead"
+
+
+def test_jobs_are_on_this_machine_for_a_container_made_anew_but_not_for_one_with_the_machine_s_name() -> None:
+    here, inside = f"{socket.gethostname()} 12 1000", pid_namespace() != HOSTS_OWN
+    assert on_this_machine(here)
+    assert on_this_machine(engine_name())
+    assert on_this_machine(f"{here} 4026599999") == inside
+    assert on_this_machine(f"{here} {HOSTS_OWN}") != inside
+    assert not on_this_machine("another-host 12 1000")

@@ -1,0 +1,87 @@
+"""Prefect's process worker, which neither a run in trouble nor a server in trouble ends, and with it all other runs.
+
+Prefect's own one stops, and kills every engine that it has started, when it is given a run whose engine it still waits for
+(`CapacityLimiter` refuses the second slot; an evaluation that waits for another machine comes back within a second), when a
+request fails that takes up a run (`BaseWorker._submit_run`), and when the server fails for most of a minute
+(`prefect.utilities.services`).
+"""
+
+from abc import ABC
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+from uuid import UUID
+
+import anyio
+import anyio.abc
+import httpx
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import WorkerFlowRunResponse
+from prefect.utilities.dispatch import register_type
+from prefect.workers.base import BaseWorkerResult
+from prefect.workers.process import ProcessWorker
+
+PAUSE = 10.0
+"""Seconds until a server that failed is asked again."""
+
+T = TypeVar("T")
+
+
+class SteadyWorker(ProcessWorker, ABC):  # ABC as a direct base: Prefect registers it only where we say so
+    """A process worker that stops when it is told to, or when the server refuses it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._here: set[UUID] = set()
+
+    async def get_and_submit_flow_runs(self) -> list[FlowRun]:
+        """What is due, taken up; nothing while the server fails."""
+        return await self._unless_it_fails(super().get_and_submit_flow_runs, [])
+
+    async def _sync_and_initialize(self) -> None:
+        if not self.is_setup:  # what is wrong at the start is the caller's to know
+            await super()._sync_and_initialize()
+        else:
+            await self._unless_it_fails(super()._sync_and_initialize, None)
+
+    async def _submit_scheduled_flow_runs(self, flow_run_response: list[WorkerFlowRunResponse]) -> list[FlowRun]:
+        free = [each for each in flow_run_response if each.flow_run.id not in self._here]
+        return await super()._submit_scheduled_flow_runs(free)
+
+    async def _submit_run(self, flow_run: FlowRun) -> None:
+        try:
+            await super()._submit_run(flow_run)
+        except Exception:
+            self._logger.exception("%s is not taken up now", flow_run.name)
+            self._submitting_flow_run_ids.discard(flow_run.id)
+            if flow_run.id not in self._here:
+                self._release_limit_slot(flow_run.id)
+
+    async def _submit_run_and_capture_errors(
+        self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[int | Exception] | None = None
+    ) -> BaseWorkerResult | Exception:
+        self._here.add(flow_run.id)
+        try:
+            return await super()._submit_run_and_capture_errors(flow_run, task_status)
+        finally:
+            self._here.discard(flow_run.id)
+
+    async def _cancel_run(self, flow_run_id: UUID) -> None:
+        try:
+            await super()._cancel_run(flow_run_id)
+        except Exception:
+            self._logger.exception("%s is not cancelled now", flow_run_id)
+
+    async def _unless_it_fails(self, ask: Callable[[], Awaitable[T]], otherwise: T) -> T:
+        try:
+            return await ask()
+        except Exception as error:
+            if isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500:
+                raise
+            self._logger.warning("the Prefect server fails, and is asked again in %g s: %s", PAUSE, error)
+            await anyio.sleep(PAUSE)
+            return otherwise
+
+
+def register() -> None:
+    """From now on the process worker of this process is a steady one."""
+    register_type(SteadyWorker)
