@@ -22,10 +22,14 @@ EMPTY = re.compile(rb"HTTP/1.1 (204|304) ")
 class LossyProxy:
     """Listens on a port of its own before the server of an API; `with LossyProxy(url) as proxy:` connect to proxy.url."""
 
-    def __init__(self, url: str, losing: str = "", times: int = 1) -> None:
-        """With `losing` only requests lose answers whose `METHOD path` has that in it, reads too; each `times` of them."""
-        self._losing = losing.encode()
+    def __init__(self, url: str, losing: str = "", times: int = 1, instead: int = 0) -> None:
+        """With `losing` only requests lose answers whose `METHOD path` has that in it, reads too; each `times` of them.
+
+        With `instead` the client gets an empty answer of this status in place of the lost one.
+        """
+        self.losing = losing
         self._times = times
+        self._instead = f"HTTP/1.1 {instead} -\r\ncontent-length: 0\r\n\r\n".encode() if instead else b""
         self.lost: list[str] = []
         """What was done and never answered, as `METHOD path`."""
         self._target = urlsplit(url)
@@ -85,6 +89,8 @@ class LossyProxy:
         finally:
             back.close()
         if self._loses(head, body):
+            answer = self._instead
+        if not answer:
             return False
         writer.write(answer)
         await writer.drain()
@@ -93,7 +99,7 @@ class LossyProxy:
     def _loses(self, head: bytes, body: bytes) -> bool:
         line = head.partition(b"\r\n")[0].rpartition(b" ")[0]
         reads = line.startswith((b"GET ", b"HEAD ")) or READS.search(line)
-        if (self._losing not in line if self._losing else reads) or self._seen[line + body] == self._times:
+        if (self.losing.encode() not in line if self.losing else reads) or self._seen[line + body] == self._times:
             return False
         self._seen[line + body] += 1
         self.lost.append(line.decode())

@@ -14,6 +14,7 @@ import pytest
 
 from tests.flows.stack import Run, Stack, wait_for
 from tests.flows.test_evaluate import config
+from tests.lossy_proxy import LossyProxy
 from tests.tasks.exporters.sheets import BOOK, sheets_api
 
 pytestmark = pytest.mark.live
@@ -124,3 +125,27 @@ def test_a_server_that_goes_away_before_the_engine_has_reached_it(stack: Stack, 
     with refusing(stack, 8):
         pass
     whole(run, tmp_path, "local")
+
+
+@pytest.mark.timeout(600)
+def test_a_worker_bears_a_server_that_fails_for_a_minute(stack: Stack, tmp_path: Path) -> None:
+    """First where it takes up a run, then wherever it asks for work: a gateway before it answers 500."""
+    stack.kill_worker()
+    try:
+        with LossyProxy(stack.api, losing="GET /api/deployments/", times=3, instead=500) as proxy:
+            stack.through = proxy.url
+            stack.start_worker()
+            run = stack.start("simulated", config(tmp_path, "mmath_en", step_seconds=1))
+            assert run.until(seconds=120) == "Completed", run.message
+            assert len(proxy.lost) == 3
+            proxy.losing = "get_scheduled_flow_runs"
+            time.sleep(60)
+            proxy.losing = "nothing"
+            later = stack.start("simulated", config(tmp_path, "mmath_en", step_seconds=1))
+            assert later.until(seconds=60) == "Completed", later.message
+            assert stack.worker
+            assert stack.worker.poll() is None
+            stack.kill_worker()
+    finally:
+        stack.through = ""
+        stack.mend()
