@@ -29,6 +29,7 @@ $(VENV)/.dev: $(VENV)/.installed lock/dev.txt
 	@touch $@
 
 demo: install  ## run the main job on embedded defaults and print the scores
+	@scripts/install-openmp $(BIN)/python
 	@$(BIN)/proctor demo
 
 test: dev  ## all tests; brings up the real services they need

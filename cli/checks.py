@@ -11,7 +11,7 @@ from proctor.blocks.finding import Finding, ok, problem, warning
 from proctor.blocks.folders_check import check_folders, mount_sources
 from proctor.cli.errors import CommandError
 from proctor.cli.variables import host_variables, unset
-from proctor.configs.execution_schema import LeptonExecution
+from proctor.configs.execution_schema import LeptonExecution, LocalExecution
 from proctor.configs.export_schema import ENVIRONMENT
 from proctor.configs.lepton_endpoint import endpoint_in
 from proctor.configs.schema import EvaluationConfig
@@ -45,6 +45,10 @@ def check_cheaply(config: EvaluationConfig, planned: Plan) -> Iterator[Finding]:
     if config.execution.type in HERE and remote in {"", None, "unix"}:
         mounts = mount_sources(planned.jobs) if config.execution.type == "local" else []
         yield from check_folders(config.execution.output_dir, mounts)
+    if isinstance(config.execution, LocalExecution):
+        from proctor.blocks.docker.doctor import check_socket  # noqa: PLC0415 (only where containers run)
+
+        yield from check_socket(config.execution)
     if isinstance(config.execution, LeptonExecution):
         yield from check_lepton(config.execution, planned)
     yield from check_destinations(config)

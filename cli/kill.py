@@ -4,9 +4,11 @@ import time
 
 import click
 
+from proctor.blocks.errors import BackendError
 from proctor.cli.answer import Answer, json_option
 from proctor.cli.api import PrefectApi, connect
 from proctor.cli.benchmarks import benchmark_run
+from proctor.cli.errors import CommandError
 from proctor.cli.evaluations import FlowRun, find, read, split_id
 from proctor.configs.host_env import forget
 from proctor.configs.records import ENGINE_LABEL, RELEASED_LABEL
@@ -124,6 +126,10 @@ def release(api: PrefectApi, run: FlowRun, step: str | None = None) -> int:
     from proctor.cli import with_prefect  # noqa: PLC0415 (imports Prefect; most kills do without)
 
     with_prefect.meant_for({"PREFECT_API_URL": api.address.url})
-    if step is not None:
-        return with_prefect.release_step(run, step)
-    return with_prefect.release(run.flow_run_id)
+    try:
+        return with_prefect.release_step(run, step) if step is not None else with_prefect.release(run.flow_run_id)
+    except BackendError as error:
+        raise CommandError(
+            f"the jobs of {run.id} could not be released: {error}; "
+            f"`proctor kill {run.id}` tries it again, and so does `proctor reap` every hour"
+        ) from None

@@ -1,5 +1,6 @@
 """How an evaluation ended: its scores, its files, and where the UI shows it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,13 @@ from proctor.cli.words import duration, number
 from proctor.configs import records
 
 if TYPE_CHECKING:
-    from proctor.tasks.results import EvaluationResult
+    from proctor.tasks.results import BenchmarkResult, EvaluationResult
 
 HEAD = ("benchmark", "metric", "value", "stderr", "samples", "time")
 TABLE = Answer(as_json=False)
+SERVER_SAID = "\nserver: "
+"""What precedes the words of a model server in the message of a benchmark that failed with it."""
+SERVER_LINES = 8
 RIGHT = ("value", "stderr", "samples", "time", "change")
 
 
@@ -32,8 +36,11 @@ def show_end(api: PrefectApi, run: FlowRun, answer: Answer = TABLE) -> int:
         changed = result.compared_with is not None
         show((*HEAD, "change") if changed else HEAD, score_cells(result, changed=changed), right=RIGHT)
         for each in result.failed:
-            why = "" if each.state == "CANCELLED" else f" (why: proctor logs {run.id}.{each.step})"
-            click.echo(f"{each.benchmark}: {each.state}: {first_line(each.message) or 'no scores'}{why}", err=True)
+            click.echo(
+                f"{each.benchmark}: {each.state}: {first_line(each.message) or 'no scores'}{why(run, each)}", err=True
+            )
+        for line in server_words(result.failed):
+            click.echo(line, err=True)
         for each in result.benchmarks:
             if each.scores and each.message:
                 click.echo(f"{each.benchmark}: {first_line(each.message)}", err=True)
@@ -45,6 +52,21 @@ def show_end(api: PrefectApi, run: FlowRun, answer: Answer = TABLE) -> int:
         return 0
     click.echo(f"proctor: evaluation {run.id}: {run.state}: {run.message}", err=True)
     return 1
+
+
+def why(run: FlowRun, failed: "BenchmarkResult") -> str:
+    """Where there is more about a benchmark without scores: its log, or that of the server that it needed."""
+    if failed.state == "CANCELLED":
+        return ""
+    told = first_line(failed.message).startswith(("server died", "server did not answer"))
+    return f" (why: proctor logs {run.id}{' --server' if told else f'.{failed.step}'})"
+
+
+def server_words(failed: "Sequence[BenchmarkResult]") -> list[str]:
+    """The last lines of a model server that benchmarks failed with; nothing where none did."""
+    said = next((each.message for each in failed if SERVER_SAID in each.message), "")
+    lines = said.partition(SERVER_SAID)[2].splitlines()[1:]
+    return ["the model server's last words:", *(f"  {line}" for line in lines[-SERVER_LINES:])] if lines else []
 
 
 def score_cells(result: "EvaluationResult", *, changed: bool) -> list[tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ from proctor.blocks.errors import (
 from proctor.blocks.job import JobHandle, JobSpec, JobState, StepStatus
 from proctor.tasks.attempts import intended
 from proctor.tasks.names import releasing, submission
+from proctor.tasks.publish import publish_trouble
 from proctor.tasks.records import EvaluationRun, record_jobs
 from proctor.tasks.watch import Watcher
 
@@ -69,7 +70,9 @@ async def submit(run: EvaluationRun, jobs: list[JobSpec], backend: str, patience
     hoped = [intended(job, backend) for job in jobs]
     await record_jobs(run, [handle for handle in hoped if handle not in run.handles])
     there = Watcher.of(run.id).backend
-    answers = await _patiently(lambda: there.submit(jobs), patience, "nothing could be submitted")
+    answers = await _patiently(
+        lambda: there.submit(jobs), patience, "nothing could be submitted", lambda words: publish_trouble(run, words)
+    )
     accepted = [answer for answer in answers.values() if isinstance(answer, JobHandle)]
     await record_jobs(run, [handle for handle in accepted if handle not in hoped])
     refused = {name: str(answer) for name, answer in answers.items() if isinstance(answer, BackendError)}
@@ -78,8 +81,13 @@ async def submit(run: EvaluationRun, jobs: list[JobSpec], backend: str, patience
     return [handle.to_json() for handle in accepted]
 
 
-async def _patiently(call: Callable[[], T], patience: float, trouble: str) -> T:
-    """The answer of a backend that may be away for a while. Raises BackendUnavailableError when patience ends."""
+async def _patiently(
+    call: Callable[[], T], patience: float, trouble: str, tell: Callable[[str], Awaitable[None]] | None = None
+) -> T:
+    """The answer of a backend that may be away for a while. Raises BackendUnavailableError when patience ends.
+
+    Whoever wants to `tell` why it takes so long gets the words each time.
+    """
     began, pause = time.monotonic(), 1.0
     while True:
         try:
@@ -89,6 +97,8 @@ async def _patiently(call: Callable[[], T], patience: float, trouble: str) -> T:
             if time.monotonic() + pause > began + limit:
                 raise BackendUnavailableError(f"{trouble} for {limit:g} s: {error}") from error
             get_run_logger().warning("%s yet, trying again: %s", trouble, error)
+            if tell:
+                await tell(f"{trouble} yet, trying again: {error}")
         await asyncio.sleep(pause)
         pause = min(60.0, pause * 2)
 

@@ -51,6 +51,15 @@ async def publish_links(run: EvaluationRun, watcher: Watcher, receipts: Sequence
         get_run_logger().warning("there are no links to files: %s", error)
 
 
+async def publish_trouble(run: EvaluationRun, words: str) -> None:
+    """Say in the progress table why nothing is submitted yet, where there is no table of an earlier engine."""
+    if run.handles:
+        return
+    rows = [{**row, "message": words} for row in progress_rows(Watcher.of(run.id).plan.jobs, {})]
+    with suppress(Exception):  # the log says it, too
+        await write_table(run, records.progress_key(run.id), rows)
+
+
 async def publish_progress(run: EvaluationRun, watcher: Watcher, done: asyncio.Event) -> None:
     """Keep the progress table up to date until `done`, and once more then. Whatever goes wrong delays it, no more."""
     display, last = Display(run, watcher), False

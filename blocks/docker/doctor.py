@@ -1,10 +1,12 @@
 """Can this Docker engine run these jobs? Looks only; pulls and starts nothing."""
 
+import os
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from proctor.blocks.docker.engine import connect, engine_errors, facts, registry_auth, shares_files
+from proctor.blocks.docker.engine import connect, engine_errors, facts, registry_auth, shares_files, unreachable
 from proctor.blocks.errors import BackendError
 from proctor.blocks.finding import Finding, ok, problem, warning
 from proctor.blocks.folders_check import check_folders, check_room, mount_sources
@@ -14,6 +16,8 @@ from proctor.configs.execution_schema import LocalExecution
 if TYPE_CHECKING:
     from docker import DockerClient
 
+SOCKET = "/var/run/docker.sock"
+"""Where Docker's engine listens unless it is told otherwise."""
 TOOLKIT = (
     "install nvidia-container-toolkit, then: sudo nvidia-ctk runtime configure && sudo systemctl restart docker; "
     "or leave GPUs out"
@@ -39,6 +43,20 @@ def examine(execution: LocalExecution, jobs: Sequence[JobSpec]) -> Iterator[Find
         yield from check_folders(execution.output_dir, mount_sources(jobs))
     for image in images(jobs):
         yield check_image(client, image, execution)
+
+
+def check_socket(execution: LocalExecution, path: str = SOCKET) -> Iterator[Finding]:
+    """What is wrong when nobody listens at the usual socket and no other engine is named; takes no time."""
+    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    named = (execution.docker_host, os.environ.get("DOCKER_HOST"), os.environ.get("DOCKER_CONTEXT"))
+    if any(named) or (folder / "contexts").is_dir():
+        return
+    try:
+        with socket.socket(socket.AF_UNIX) as usual:
+            usual.connect(path)
+    except OSError as error:
+        words, _, advice = unreachable(str(error), f"unix://{path}").partition(": ")
+        yield problem(words, advice)
 
 
 def gpus(client: "DockerClient", execution: LocalExecution, jobs: Sequence[JobSpec]) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socketserver
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from proctor.blocks.docker.doctor import check_socket
 from proctor.blocks.docker.doctor import examine as examine_docker
 from proctor.blocks.finding import Finding
 from proctor.blocks.folders_check import check_room
@@ -154,6 +156,23 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 
 @pytest.mark.live
+def test_a_machine_without_docker_is_told_so_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DOCKER_HOST", "DOCKER_CONTEXT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    path = str(tmp_path / "socket")
+    (found,) = check_socket(LocalExecution(), path)
+    assert (found.level, found.what) == ("problem", f"no Docker engine answers on unix://{path}")
+    with socketserver.UnixStreamServer(path, socketserver.BaseRequestHandler):
+        assert not list(check_socket(LocalExecution(), path))
+    Path(path).unlink()
+    assert not list(check_socket(LocalExecution(docker_host="tcp://there:2375"), path))
+    monkeypatch.setenv("DOCKER_HOST", "ssh://there")
+    assert not list(check_socket(LocalExecution(), path))
+
+
 def test_a_user_whom_the_engine_refuses() -> None:
     if os.geteuid() != 0:
         unavailable("only root can become another user")

@@ -49,6 +49,40 @@ def test_one_failure_is_told_and_the_other_score_shown(machine: Machine) -> None
     assert "PENDING" not in done.stderr
 
 
+SERVED = """
+defaults: [{{execution: process}}, {{deployment: generic}}, _self_]
+execution: {{output_dir: {output}}}
+deployment: {{packages: [HARNESS], command: "sh -c 'echo no such model >&2; exit 4'"}}
+target: {{api_endpoint: {{model_id: tiny}}}}
+evaluation: {{trust_unlisted: true, tasks: [{{name: fake.alpha, packages: [HARNESS]}}]}}
+""".replace("HARNESS", str(HARNESS))
+
+
+def test_a_server_that_does_not_start_is_quoted(machine: Machine) -> None:
+    done = machine.run("run", "--config", machine.config(SERVED))
+    assert done.returncode == 1
+    why = re.search(r"fake.alpha: FAILED: server died.*proctor (logs [0-9a-f]{8} --server)\)", done.stderr)
+    assert why, done.stderr
+    assert "the model server's last words:\n  no such model\n" in done.stderr
+    assert "no such model" in machine.run(*why[1].split()).stdout
+
+
+def test_an_engine_that_is_away_is_told_while_it_is_waited_for(machine: Machine) -> None:
+    text = CONFIG.replace("execution: simulated", "execution: local").replace(
+        "step_seconds: 1", "docker_host: unix:///nowhere"
+    )
+    evaluation = machine.run("run", "--config", machine.config(text), "--detach").stdout.strip()
+    waiting = "nothing could be submitted yet, trying again: no Docker engine answers on unix:///nowhere"
+    deadline = time.monotonic() + 90
+    while waiting not in machine.run("status", evaluation).stdout:
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    killed = machine.run("kill", evaluation)
+    assert killed.returncode == 1
+    assert f"the jobs of {evaluation} could not be released: no Docker engine answers" in killed.stderr
+    assert machine.json("status", evaluation)["state"] == "CANCELLED"
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
