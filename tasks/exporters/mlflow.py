@@ -25,8 +25,9 @@ BATCH = 100
 MISTAKES = {"INVALID_PARAMETER_VALUE", "PERMISSION_DENIED", "UNAUTHENTICATED", "BAD_REQUEST", "ENDPOINT_NOT_FOUND"}
 """What the server answers to a request that it will never accept."""
 MANNERS = {
-    # the task that exports tries again by itself; MLflow alone would wait for minutes without a word
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    # the task that exports tries again by itself, and looks first what is there: MLflow alone would wait for minutes without
+    # a word, and make a second run where the answer about the first one was lost
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     # it would print the address with its user and password
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -49,9 +50,15 @@ def export(sent: Outgoing, settings: MlflowExport, folder: str) -> str:
         run = run_of(client, sent, settings)
         fill(client, run, sent, settings)
     except MlflowException as error:
-        words = str(error).splitlines()[0][:300]
-        raise ExportError(f"MLflow at {uri}: {words}", again=error.error_code not in MISTAKES) from None
+        raise ExportError(f"MLflow at {uri}: {words(str(error))}", again=error.error_code not in MISTAKES) from None
     return f"{uri.rstrip('/')}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+
+
+def words(text: str) -> str:
+    """What an error of MLflow says, in one line: behind three libraries' words about it stands the system's own one."""
+    line = text.splitlines()[0]
+    own = re.search(r"\[Errno -?\d+\] ([^'\")]+)", line)
+    return own[1].strip() if own else line[:300]
 
 
 def run_of(client: "MlflowClient", sent: Outgoing, settings: MlflowExport) -> "Run":
