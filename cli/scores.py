@@ -13,6 +13,7 @@ from proctor.cli.evaluations import FlowRun
 from proctor.cli.tables import show
 from proctor.cli.words import duration, number
 from proctor.configs import records
+from proctor.configs.fields import base_folder
 
 if TYPE_CHECKING:
     from proctor.tasks.results import BenchmarkResult, EvaluationResult
@@ -96,7 +97,7 @@ def export_folder(run: FlowRun) -> Path:
     """Where the local export of an evaluation lies."""
     config = run.parameters.get("config") or {}
     named = ((config.get("export") or {}).get("local") or {}).get("output_dir")
-    return Path(config.get("base_dir") or ".", Path(named).expanduser()) if named else Path(run.folder or ".")
+    return base_folder(config.get("base_dir")) / Path(named).expanduser() if named else Path(run.folder or ".")
 
 
 def first_line(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -107,3 +108,11 @@ def require(condition: bool, message: str) -> None:
     """Raise ConfigError with this sentence unless the condition holds."""
     if not condition:
         raise ConfigError(message)
+
+
+def base_folder(base_dir: str | None) -> Path:
+    """The folder that a config's relative paths are relative to: its own, else the user's home.
+
+    Never the current one: engines of Prefect's worker run in a folder that is removed with them.
+    """
+    return Path(base_dir).expanduser() if base_dir else Path.home()

@@ -11,7 +11,7 @@ from pydantic import Field
 from proctor.configs.deployment_schema import Deployment, NoDeployment
 from proctor.configs.execution_schema import Execution, LocalExecution
 from proctor.configs.export_schema import Export
-from proctor.configs.fields import EnvMap, Seconds, Section
+from proctor.configs.fields import EnvMap, Seconds, Section, base_folder
 
 EndpointType = Literal["chat", "completions", "completions_logprob", "embedding", "vlm"]
 
@@ -90,11 +90,12 @@ class EvaluationConfig(Section):
     export: Export = Field(default_factory=Export, description="Where the scores go.")
     env_vars: EnvMap = Field(default_factory=dict)
     base_dir: str | None = Field(
-        None, description="Folder that relative paths are relative to; `proctor run` sets it to the caller's."
+        None,
+        description="Folder that relative paths are relative to; `proctor run` sets it to the caller's. Default: the home of the worker's user.",
     )
 
     @property
     def mapping_path(self) -> Path | None:
         """The user's own mapping.toml, relative to the folder the config was started from."""
         mapping = self.evaluation.mapping
-        return Path(self.base_dir or ".", Path(mapping).expanduser()) if mapping else None
+        return base_folder(self.base_dir) / Path(mapping).expanduser() if mapping else None

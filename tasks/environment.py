@@ -8,6 +8,7 @@ from typing import cast
 from proctor.blocks.job import EnvSource, EnvVar, Mount
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import LocalExecution, SlurmExecution
+from proctor.configs.fields import base_folder
 from proctor.configs.schema import EvaluationConfig
 
 SOURCES = ("host", "secret", "runtime", "lit")
@@ -77,5 +78,5 @@ def absolute(path: str, config: EvaluationConfig) -> str:
 
 
 def local(path: str, config: EvaluationConfig) -> str:
-    """A path of this machine made absolute: engines run in a folder that is removed with them."""
-    return str(Path(config.base_dir or ".", Path(path).expanduser()).absolute())
+    """A path of this machine made absolute."""
+    return str((base_folder(config.base_dir) / Path(path).expanduser()).absolute())

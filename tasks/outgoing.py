@@ -11,6 +11,7 @@ from typing import Any
 
 from proctor.configs.errors import ConfigError
 from proctor.configs.export_schema import Destination, DestinationSettings
+from proctor.configs.fields import base_folder
 from proctor.tasks.results import BenchmarkResult, EvaluationResult, Score
 
 ARTIFACTS = (
@@ -132,7 +133,7 @@ def described(result: EvaluationResult) -> dict[str, Any]:
 def located(settings: DestinationSettings, base_dir: str | None) -> DestinationSettings:
     """The settings with their relative paths where the config means them: below its own folder."""
     paths = {name: getattr(settings, name, None) for name in ("output_dir", "dir", "service_account_file")}
-    known = {name: str(Path(base_dir or ".", Path(path).expanduser())) for name, path in paths.items() if path}
+    known = {name: str(base_folder(base_dir) / Path(path).expanduser()) for name, path in paths.items() if path}
     return settings.model_copy(update=known)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from proctor.blocks.job import Container, EnvVar, JobSpec, Mount, Server, Step
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import SlurmExecution
-from proctor.configs.fields import seconds_of
+from proctor.configs.fields import base_folder, seconds_of
 from proctor.configs.harness_config import check_harness_configs
 from proctor.configs.lepton_endpoint import ENDPOINT_TOKEN, model_in_words
 from proctor.configs.records import evaluation_tag
@@ -230,7 +230,7 @@ def local_folder(config: EvaluationConfig, evaluation: str, due: datetime) -> st
     remote = evaluation_folder(config, evaluation, due)
     if not isinstance(config.execution, SlurmExecution):
         return remote
-    home = Path(config.base_dir or ".", Path(config.execution.local_dir).expanduser()).absolute()
+    home = (base_folder(config.base_dir) / Path(config.execution.local_dir).expanduser()).absolute()
     return str(home / remote.rpartition("/")[2])
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from proctor.blocks.docker.parse import image_digest
@@ -23,10 +24,22 @@ HICCUP = 180.0
 LOGIN = "give execution.registry_auth, the name of a Prefect Secret block with username and password"
 
 
+_importing = Lock()
+
+
+def import_sdk() -> None:
+    """Import the SDK whole. Threads that begin with different parts of it at the same time may each see half of it."""
+    with _importing:
+        import docker.context  # noqa: PLC0415 (only where containers run)
+        import docker.errors  # noqa: PLC0415
+        import docker.types  # noqa: PLC0415, F401
+
+
 @cache
 def connect(docker_host: str | None) -> "DockerClient":
     """A client of the engine, kept for this process. Raises TransientError in words that say what to do."""
-    import docker  # noqa: PLC0415 (only where containers run)
+    import_sdk()
+    import docker  # noqa: PLC0415
     from docker.errors import DockerException  # noqa: PLC0415
 
     address = docker_host or os.environ.get("DOCKER_HOST") or current_context()
@@ -65,6 +78,7 @@ def unreachable(text: str, address: str | None) -> str:
 @contextmanager
 def engine_errors() -> Iterator[None]:
     """Turn the SDK's errors into ours: what the engine refused, and what it could not answer."""
+    import_sdk()
     from docker.errors import APIError, DockerException  # noqa: PLC0415
     from requests.exceptions import RequestException  # noqa: PLC0415
 

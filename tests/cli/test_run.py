@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -37,6 +38,18 @@ def test_a_run_ends_with_its_scores_and_files(machine: Machine) -> None:
     assert "<html" in files["report"].read_text()
     assert str(files["ui"]).startswith(machine.api_url.removesuffix("/api").replace("//", "/"))
     assert "mmath.mmath_en COMPLETED" in done.stderr
+
+
+def test_a_run_that_is_created_in_prefect_keeps_its_results(machine: Machine) -> None:
+    """Its engine works in a folder that Prefect's worker removes at the end."""
+    target = {"api_endpoint": {"url": "http://127.0.0.1:9/v1/chat/completions", "model_id": "tiny"}}
+    config = {"target": target, "evaluation": {"tasks": [{"name": "mmath_en"}]}, "execution": {"type": "simulated"}}
+    found = httpx.get(f"{machine.api_url}/deployments/name/evaluate/simulated").raise_for_status().json()
+    url = f"{machine.api_url}/deployments/{found['id']}/create_flow_run"
+    run = httpx.post(url, json={"parameters": {"config": config}}).raise_for_status().json()
+    assert machine.run("status", run["id"][-8:], "--watch").returncode == 0
+    (kept,) = machine.work.glob(f"results/*-{run['id'][-8:]}/results.json")
+    assert json.loads(kept.read_text())["flow_run_id"] == run["id"]
 
 
 def test_one_failure_is_told_and_the_other_score_shown(machine: Machine) -> None:
