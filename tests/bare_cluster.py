@@ -22,10 +22,11 @@ SlurmctldPort={controller}
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 SlurmUser=slurm
 AuthType=auth/munge
+AuthInfo=cred_expire=5
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool/%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd.%n.pid
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
@@ -41,17 +42,53 @@ JobAcctGatherFrequency=1
 JobAcctGatherParams=OverMemoryKill
 SlurmdParameters=config_overrides
 AccountingStorageType=accounting_storage/none
-NodeName=b1 NodeHostname={host} NodeAddr=127.0.0.1 Port={node} CPUs=8 CoresPerSocket=8 RealMemory=16000
+NodeName=b1 NodeHostname={host} NodeAddr=127.0.0.1 Port={nodes[0]} CPUs=8 CoresPerSocket=8 RealMemory=16000
+NodeName=b2 NodeHostname={host} NodeAddr=127.0.0.1 Port={nodes[1]} CPUs=8 CoresPerSocket=8 RealMemory=16000
 PartitionName=gpu Nodes=ALL Default=YES MaxTime=04:00:00 DefaultTime=00:10:00
 """
 
 
-@dataclass(frozen=True)
+@dataclass
 class BareCluster:
     """Where it is, and what its user may ask it."""
 
     folder: Path
     port: int
+    controller: subprocess.Popen[bytes] | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """With a controller, until the block is left."""
+        self.start_controller()
+        try:
+            yield
+        finally:
+            assert self.controller
+            self.controller.terminate()
+            self.controller.wait(60)
+
+    def start_controller(self) -> None:
+        """Start slurmctld."""
+        self.controller = start(self.folder, "/usr/sbin/slurmctld", "-D", "-f", f"{self.folder}/slurm.conf")
+
+    @contextmanager
+    def controller_killed(self) -> Iterator[None]:
+        """Without a controller until the block is left; what it has not written down by then, the next one does not know."""
+        assert self.controller
+        self.controller.kill()
+        self.controller.wait()
+        try:
+            yield
+        finally:
+            self.start_controller()
+            self.wait_for_nodes("idle", "mixed", "allocated")
+
+    def wait_for_nodes(self, *states: str) -> None:
+        """Wait until all nodes are in one of these states."""
+        deadline = time.monotonic() + 60
+        while not (found := self.as_user("sinfo", "-h", "-N", "-o", "%T").split()) or not set(found) <= set(states):
+            assert time.monotonic() < deadline, (self.folder / "daemons.log").read_text()[-2000:]
+            time.sleep(0.2)
 
     def as_user(self, *argv: str) -> str:
         """What a command says there."""
@@ -83,9 +120,9 @@ def ports(number: int) -> list[int]:
 
 def write_configs(folder: Path) -> int:
     """The configs of its daemons; the value is the port of its sshd."""
-    controller, node, port = ports(3)
+    controller, *nodes, port = ports(4)
     host = socket.gethostname().partition(".")[0]
-    (folder / "slurm.conf").write_text(CONF.format(folder=folder, controller=controller, node=node, host=host))
+    (folder / "slurm.conf").write_text(CONF.format(folder=folder, controller=controller, nodes=nodes, host=host))
     (folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
     for name in ("state", "spool"):
         (folder / name).mkdir()
@@ -97,11 +134,16 @@ def write_configs(folder: Path) -> int:
     return port
 
 
+def start(folder: Path, *command: str) -> subprocess.Popen[bytes]:
+    """A daemon in the foreground."""
+    with (folder / "daemons.log").open("ab") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+
+
 @contextmanager
 def daemon(folder: Path, *command: str) -> Iterator[None]:
     """A daemon in the foreground, until the block is left."""
-    with (folder / "daemons.log").open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+    process = start(folder, *command)
     try:
         yield
     finally:
@@ -117,13 +159,11 @@ def bare_cluster() -> Iterator[BareCluster]:
     conf = f"{folder}/slurm.conf"
     cluster = BareCluster(folder, write_configs(folder))
     with (
-        daemon(folder, "/usr/sbin/slurmctld", "-D", "-f", conf),
+        cluster.running(),
         daemon(folder, "/usr/sbin/slurmd", "-D", "-N", "b1", "-f", conf),
+        daemon(folder, "/usr/sbin/slurmd", "-D", "-N", "b2", "-f", conf),
         daemon(folder, "/usr/sbin/sshd", "-D", "-f", f"{folder}/sshd_config", "-E", f"{folder}/sshd.log"),
     ):
-        deadline = time.monotonic() + 60
-        while cluster.as_user("sinfo", "-h", "-o", "%T").strip() != "idle":
-            assert time.monotonic() < deadline, (folder / "daemons.log").read_text()[-2000:]
-            time.sleep(0.2)
+        cluster.wait_for_nodes("idle")
         yield cluster
     shutil.rmtree(folder, ignore_errors=True)

@@ -13,6 +13,9 @@ PERMANENT = re.compile(
     r"Permission denied|Read-only file system|[Qq]uota exceeded|Not a directory|File name too long|Operation not permitted"
 )
 
+NAMES = ("proctor-", "allocation")
+"""How the names of our jobs begin, and what the books call a job of which they know little more than its id."""
+
 NOTHING = {"", "N/A", "Unknown", "None", "(null)"}
 """What squeue and sacct print where there is no value."""
 
@@ -32,6 +35,9 @@ class Facts:
     nodes: str = ""
     exit_code: int | None = None
     end: str = ""
+    user: str = ""
+    """Number of the user whose job it is."""
+    name: str = ""
     place: tuple[int, int] | None = None
     """Its place among all that wait in its partition, and how many those are."""
 
@@ -48,6 +54,10 @@ class Evidence:
     job_id: str = ""
     why: str = ""
     """Why the job was told to end, by its own words."""
+    begun: bool = False
+    """Whether it has begun, and nobody has told it to end; a job that Slurm may start again does not say so."""
+    forgotten: bool = False
+    """Whether Slurm could be asked and has no such job (any more), though its books do not say that it has ended."""
     stages: Mapping[int, Mapping[str, Stage]] = field(default_factory=dict)
     """Stage files by the step's number."""
     requests: Mapping[int, int] = field(default_factory=dict)
@@ -85,6 +95,8 @@ class Look:
     """`queue` and `account`: why Slurm could not be asked."""
     now: str = ""
     """The cluster's own time."""
+    user: str = ""
+    """Number of the user who asks."""
     whole: bool = False
 
 
@@ -102,7 +114,8 @@ def read(text: str) -> Look:
         elif mark in {"@queue-failed", "@account-failed"}:
             look.troubles[mark[1:].removesuffix("-failed")] = rest
         elif mark == "@end":
-            look.now, look.whole = rest, True
+            look.now, _, look.user = rest.partition(" ")
+            look.whole = True
         elif mark in WORDS:
             number, _, rest = rest.partition(" ")
             WORDS[mark](look.jobs.setdefault(int(number), Gathered()), rest)
@@ -110,21 +123,22 @@ def read(text: str) -> Look:
 
 
 def take_queue(look: Look, rest: str) -> None:
-    """`id|state|start|end|elapsed|limit|nodes|reason`, the format we give to squeue."""
-    fields = [known(each) for each in rest.split("|", 7)]
-    if len(fields) == 8:
-        job, state, start, end, elapsed, limit, nodes, reason = fields
-        look.facts[job] = Facts(state, "squeue", reason, start, elapsed, limit, nodes, end=end)
+    """`id|state|start|end|elapsed|limit|nodes|user|name|reason`, the format we give to squeue."""
+    fields = [known(each) for each in rest.split("|", 9)]
+    if len(fields) == 10:
+        job, state, start, end, elapsed, limit, nodes, user, name, reason = fields
+        look.facts[job] = Facts(state, "squeue", reason, start, elapsed, limit, nodes, None, end, user, name)
 
 
 def take_account(look: Look, rest: str) -> None:
-    """`id|state|exit code:signal|end|nodes`, the format we give to sacct."""
-    fields = rest.split("|")
-    if len(fields) >= 5:
-        code = fields[2].partition(":")[0]
+    """`id|state|exit code:signal|start|end|nodes|user|name`, the format we give to sacct."""
+    fields = [known(each) for each in rest.split("|", 7)]
+    if len(fields) == 8:
+        job, state, codes, start, end, nodes, user, name = fields
+        code = codes.partition(":")[0]
         exit_code = int(code) if code.isdigit() else None
-        facts = Facts(fields[1], "sacct", exit_code=exit_code, end=known(fields[3]), nodes=known(fields[4]))
-        look.facts.setdefault(fields[0], facts)
+        facts = Facts(state, "sacct", "", start, "", "", nodes, exit_code, end, user, name.removesuffix("|"))
+        look.facts.setdefault(job, facts)
 
 
 def take_rank(look: Look, rest: str) -> None:
@@ -197,7 +211,9 @@ def evidence(look: Look, number: int, name: str, native_id: str) -> Evidence:
     """What a look says about job `number`, whose name is `name`."""
     found = look.jobs.get(number, Gathered())
     job_id = found.words.get("job_id", "") or native_id
-    facts = known_now(look.facts.get(job_id), look)
+    told = look.facts.get(job_id)
+    strange = told is not None and another(told, name, look.user)
+    facts = None if strange else known_now(told)
     accounting_off = "disabled" in look.troubles.get("account", "")
     asked = "queue" not in look.troubles and ("account" not in look.troubles or accounting_off)
     return Evidence(
@@ -206,6 +222,10 @@ def evidence(look: Look, number: int, name: str, native_id: str) -> Evidence:
         trouble="" if asked else next(iter(look.troubles.values())),
         job_id=job_id,
         why=found.words.get("why", ""),
+        begun="begun" in found.words,
+        forgotten=facts is None
+        and "queue" not in look.troubles
+        and (told is not None or (asked and "begun" in found.words)),
         stages={step: parse_stages(texts, name) for step, texts in found.stages.items()},
         requests=found.requests,
         answering=frozenset(found.answering),
@@ -216,11 +236,21 @@ def evidence(look: Look, number: int, name: str, native_id: str) -> Evidence:
     )
 
 
-def known_now(facts: Facts | None, look: Look) -> Facts | None:
-    """The facts about a job; none where only the books say that it goes on, for the controller that keeps them is away."""
-    only_books = facts is not None and facts.source == "sacct" and "queue" in look.troubles
+def known_now(facts: Facts | None) -> Facts | None:
+    """The facts about a job; none where only the books say that it goes on: the controller that keeps them is away, or
+    was killed before it had written the job down."""
+    only_books = facts is not None and facts.source == "sacct"
     goes_on = facts is not None and meaning(facts.state).phase in {Phase.WAITING, Phase.RUNNING}
     return None if only_books and goes_on else facts
+
+
+def another(facts: Facts, name: str, user: str) -> bool:
+    """Whether this is not the job that we know by its id: a controller that was killed gives an id a second time.
+
+    A name that is not ours is no proof, for a cluster may rename what is submitted.
+    """
+    of_others = bool(user and facts.user) and facts.user != user
+    return of_others or (facts.name != name and facts.name.startswith(NAMES))
 
 
 def seconds_between(earlier: str, later: str) -> float | None:

@@ -42,7 +42,7 @@ def poll(handles: Collection[JobHandle]) -> str:
         call("files", number, work_folder(handle), handle.output_dir, handle.name, server_folder(handle), *handle.steps)
         for number, handle in enumerate(handles)
     ]
-    return "\n".join([script("poll.sh"), *first, "queue", *then, 'echo "@end $(date +%Y-%m-%dT%H:%M:%S)"', ""])
+    return "\n".join([script("poll.sh"), *first, "queue", *then, 'echo "@end $(date +%Y-%m-%dT%H:%M:%S) $(id -u)"', ""])
 
 
 def cancel(handles: Collection[JobHandle], why: str) -> str:

@@ -111,6 +111,9 @@ def engine(box: Box, runtime: str, mount_home: bool) -> str:
         words.append('${GPUS:+--gpus="\\"device=$GPUS\\""}')
     elif box.gpus:
         words.append('"${GPU_DEVICES[@]}"')
+    if runtime == "docker":
+        # its daemon starts containers outside of the job's cgroup, podman inside of it
+        words.append('${SLURM_MEM_PER_NODE:+"--memory=${SLURM_MEM_PER_NODE}m" "--memory-swap=${SLURM_MEM_PER_NODE}m"}')
     words += [f"--mount={bind(mount, runtime)}" for mount in box.mounts]
     words += [f"--workdir={shlex.quote(box.workdir)}"] if box.workdir else []
     if box.argv:

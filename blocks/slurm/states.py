@@ -70,6 +70,10 @@ LIMIT = re.compile(r"(Assoc|QOS)(Grp|Max)|JobArrayTaskLimit")
 GAVE_UP = "NEVER_"
 """Begins what is kept as the reason of a job that we cancelled because Slurm would never have started it."""
 
+FORGOTTEN = "FORGOTTEN"
+"""Is kept as the reason of a job that Slurm's controller, when it was killed, had not written down yet. Afterwards it has no
+such job, or takes one that it had started for pending: it calls it cancelled when it hears of its end, or starts it again."""
+
 
 def meaning(state: str) -> Meaning:
     """The meaning of a state as squeue or sacct print it, for instance `CANCELLED by 1001`."""
@@ -77,6 +81,8 @@ def meaning(state: str) -> Meaning:
         return Meaning(
             Phase.FAILED, f"Slurm would never have started it ({state.removeprefix(GAVE_UP)}), so it was cancelled"
         )
+    if state == FORGOTTEN:
+        return Meaning(Phase.LOST, "Slurm's controller was killed and has forgotten it")
     match = re.match(r"[A-Z_]+", state)
     name = match[0] if match else ""
     return STATES.get(name, Meaning(Phase.UNKNOWN, f"Slurm calls it {state or 'nothing'}"))

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from proctor.blocks.job import JobHandle, JobState, JobStatus, ServerStatus, StepStatus
 from proctor.blocks.slurm.parse import Evidence, Facts, moment
-from proctor.blocks.slurm.states import STATES, Meaning, Phase, meaning, outlook
+from proctor.blocks.slurm.states import FORGOTTEN, STATES, Meaning, Phase, meaning, outlook
 from proctor.blocks.stage_files import ALIVE, GONE, LOST, UNSEEN, Stage, after_server_death, ended, join, lost
 from proctor.blocks.stage_files import CANCELLED as MEANT
 from proctor.blocks.stage_files import job_state as worst_of
@@ -51,12 +51,23 @@ def what_it_means(seen: Evidence) -> Meaning | None:
     """The job's state in our terms; None when nobody knows it."""
     if seen.facts is None:
         kept = meaning(seen.why)
-        return None if kept.phase in {Phase.UNKNOWN, Phase.WAITING, Phase.RUNNING} else kept
+        if kept.phase not in {Phase.UNKNOWN, Phase.WAITING, Phase.RUNNING}:
+            return kept
+        return meaning(FORGOTTEN) if seen.forgotten else None
     told = meaning(seen.facts.state)
+    if was_pending_again(seen, seen.facts, told.phase):
+        return meaning(FORGOTTEN)
     if told.phase is Phase.CANCELLED and seen.why:
         kept = meaning(seen.why)
         return kept if kept.phase is Phase.FAILED else told
     return told
+
+
+def was_pending_again(seen: Evidence, facts: Facts, phase: Phase) -> bool:
+    """Whether Slurm has taken a job for pending that had begun: it called it cancelled then, or started it a second time."""
+    if phase is Phase.CANCELLED:
+        return seen.begun and not seen.why and bool(facts.start) and facts.start == facts.end
+    return phase is Phase.ENDED and seen.why == FORGOTTEN
 
 
 def step_status(seen: Evidence, number: int, means: Meaning | None, *, fresh: bool) -> StepStatus:

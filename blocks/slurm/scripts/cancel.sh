@@ -9,10 +9,21 @@ id_of() {
   [ -n "$ID" ] || ID=$(squeue -h -t all -u "$(id -un)" -n "$3" -o %i | tail -n 1)
 }
 
-# live ID: whether Slurm still has something to end.
-live() {
-  case $(squeue -h -j "$1" -o %T 2>/dev/null) in '' | COMPLETING) return 1 ;; esac
+# look ID: sets SAID to what Slurm says about it, `user|state|name`; empty when it says nothing.
+look() { SAID=$(squeue -h -j "$1" -o '%U|%T|%j' 2>/dev/null | head -n 1); }
+
+# another NAME: it is not the job that we know by this id: a controller that was killed gives an id a second time. A
+# name that is not ours is no proof, for a cluster may rename what is submitted.
+another() {
+  case $SAID in
+    '') return 1 ;;
+    *"|proctor-"*) [ "${SAID##*|}" != "$1" ] ;;
+    *) [ "${SAID%%|*}" != "$(id -u)" ] ;;
+  esac
 }
+
+# live: Slurm still has something to end.
+live() { case $SAID in '' | *'|COMPLETING|'*) return 1 ;; esac }
 
 # meant STEP_FOLDER NAME: the step is ended on purpose, and its wrapper may know.
 meant() { [ ! -d "$1/.proctor/claim-$2" ] || : >"$1/.proctor/cancel-$2"; }
@@ -23,8 +34,10 @@ job() {
   rm -rf "$1/private"
   name=$3
   [ -n "$ID" ] || return 0
+  look "$ID"
+  ! another "$name" || return 0
   IDS=$IDS,$ID
-  live "$ID" || return 0
+  live || return 0
   [ -e "$1/why" ] || printf '%s\n' "$4" >"$1/why"
   shift 4
   for step in "$@"; do meant "$step" "$name"; done
@@ -56,6 +69,8 @@ step() {
     return 0
   fi
   [ -n "$ID" ] || return 0
+  look "$ID"
+  ! another "$3" || return 0
   meant "$4" "$3"
   signal "$5" TERM || return 0
   n=$(($6 * 4))

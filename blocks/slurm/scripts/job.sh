@@ -41,7 +41,11 @@ once() {
 
 read_secrets() {
   # shellcheck disable=SC1091
-  . "$WORK/private/env" || { say "the variables of this job are gone"; exit 78; }
+  . "$WORK/private/env" || {
+    say "the variables of this job are gone"
+    [ ! -e "$WORK/begun" ] || put "$WORK/why" FORGOTTEN
+    exit 78
+  }
   [ -n "$REQUEUE" ] || rm -f "$WORK/private/env"
 }
 
@@ -84,6 +88,7 @@ why_stopped() {
 on_term() {
   local why
   TOLD=1
+  rm -f "$WORK/begun"
   : >"$WORK/stopping"
   [ ! -e "$WORK/why" ] || return 0
   why=$(why_stopped)
@@ -119,6 +124,9 @@ patiently() {
   return "$code"
 }
 
+# begun: what Slurm does not know any more when its controller was killed right after it had started this job.
+begun() { [ -n "$REQUEUE" ] || put "$WORK/begun" "$(now)"; }
+
 has_engine() { [ "$RUNTIME" = docker ] || [ "$RUNTIME" = podman ]; }
 
 # remove_container NAME SECONDS: end it in peace within the seconds, then for good.
@@ -126,6 +134,12 @@ remove_container() {
   has_engine || return 0
   [ "$2" -eq 0 ] || "$RUNTIME" stop -t "$2" "$1" >/dev/null 2>&1
   "$RUNTIME" rm -f "$1" >/dev/null 2>&1
+}
+
+# end_earlier: containers of an earlier attempt that was killed on this node, before it could end them.
+end_earlier() {
+  has_engine || return 0
+  "$RUNTIME" ps -aq --filter "name=^${JOB%-*}-" 2>/dev/null | xargs -r "$RUNTIME" rm -f >/dev/null 2>&1
 }
 
 # last_lines NAME: the end of what this step (or the server) has written in this job, which began at byte LOG_START.
@@ -139,6 +153,9 @@ out_of_memory() {
 
 # node_failed NAME: whether Slurm has given up a node that this step (or the server) ran on.
 node_failed() { last_lines "$1" | grep -q 'srun: error: Node failure on'; }
+
+# forgotten NAME: whether no step could begin because a controller that was killed has forgotten that this job runs.
+forgotten() { last_lines "$1" | grep -qE 'Unable to confirm allocation|Expired or invalid job'; }
 
 # end_here: on a node that Slurm has given up nobody ends what still runs, and it is about to run elsewhere.
 end_here() {
@@ -160,6 +177,8 @@ wordless() {
     end_here
     # where Slurm requeues the job, the same one runs it again
     [ -n "$REQUEUE" ] || last_word "$name" lost "its node failed"
+  elif forgotten "$name"; then
+    last_word "$name" lost "Slurm's controller was killed and has forgotten this job"
   elif [ -e "$WORK/stopping" ]; then
     remove_container "$CONTAINER-$1" "$GRACE"
     last_word "$name" 143 "interrupted by TERM"
@@ -223,8 +242,10 @@ main() {
   read_secrets
   trap on_term TERM
   trap on_warning USR1
+  begun
   look_around
   after_requeue
+  end_earlier
   trap finish EXIT
   [ -z "$SERVER" ] || start_servers
   for i in "${!STEPS[@]}"; do

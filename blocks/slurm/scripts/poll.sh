@@ -15,7 +15,7 @@ job() {
 queue() {
   IDS=${IDS#,}
   [ -n "$IDS" ] || return 0
-  if queued=$(squeue -h -t all -j "$IDS" -o '%i|%T|%S|%e|%M|%l|%N|%r' 2>&1); then
+  if queued=$(squeue -h -t all -j "$IDS" -o '%i|%T|%S|%e|%M|%l|%N|%U|%j|%r' 2>&1); then
     printf '%s\n' "$queued" | sed 's/^/@Q /'
   else
     case $queued in
@@ -41,7 +41,7 @@ account() {
     { known[$1] = 1 }
     END { n = split(ids, id, ","); for (i = 1; i <= n; i++) if (!(id[i] in known)) out = out "," id[i]; print substr(out, 2) }')
   [ -n "$missing" ] || return 0
-  if answer=$(sacct -n -X -P -j "$missing" -o JobIDRaw,State,ExitCode,End,NodeList 2>&1); then
+  if answer=$(sacct -n -X -P -j "$missing" -o JobIDRaw,State,ExitCode,Start,End,NodeList,UID,JobName 2>&1); then
     printf '%s\n' "$answer" | sed -n 's/^[0-9]/@A &/p'
   else
     printf '@account-failed %s\n' "$(printf '%s' "$answer" | tr '\n' ' ')"
@@ -52,7 +52,7 @@ account() {
 files() {
   i=$1 folder=$2 root=$3 server=$5
   shift 5
-  for word in job_id why; do ! first "$folder/$word" || printf '@J %s %s %s\n' "$i" "$word" "$line"; done
+  for word in job_id why begun; do ! first "$folder/$word" || printf '@J %s %s %s\n' "$i" "$word" "$line"; done
   k=0
   for step in "$@"; do
     ran=

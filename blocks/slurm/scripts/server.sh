@@ -85,6 +85,8 @@ server_ended() {
   if node_failed "$SERVER_NAME"; then
     end_here
     code=lost words="a node of the server failed"
+  elif forgotten "$SERVER_NAME"; then
+    code=lost words="Slurm's controller was killed and has forgotten this job"
   elif out_of_memory "$SERVER_NAME" "$CONTAINER-server"; then
     words="out of memory: the kernel killed the server; ask for more with execution.memory"
   fi

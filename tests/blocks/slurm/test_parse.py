@@ -7,18 +7,30 @@ from proctor.blocks.slurm.parse import answers, evidence, read, refusal
 END = "@end 2026-01-01T12:00:00"
 
 RELEASES = {
-    "20.11": ["@Q 7|PENDING|N/A|N/A|0:00|1:00:00||Priority", "@A 8|TIMEOUT|0:0|2026-01-01T11:59:50|n1"],
+    "20.11": [
+        "@Q 7|PENDING|N/A|N/A|0:00|1:00:00||1001|proctor-1|Priority",
+        "@A 8|TIMEOUT|0:0|2026-01-01T11:00:00|2026-01-01T11:59:50|n1|1001|proctor-2",
+    ],
     "21.08": [
-        "@Q 7|PENDING|2026-01-01T14:05:00|2026-01-01T15:05:00|0:00|1:00:00||(Priority)",
-        "@A 8|TIMEOUT|0:0|2026-01-01T11:59:50|n1",
+        "@Q 7|PENDING|2026-01-01T14:05:00|2026-01-01T15:05:00|0:00|1:00:00||1001|proctor-1|(Priority)",
+        "@A 8|TIMEOUT|0:0|2026-01-01T11:00:00|2026-01-01T11:59:50|n1|1001|proctor-2",
     ],
-    "22.05": ["@Q 7|PENDING|2026-01-01T14:05:00|N/A|0:00|1:00:00||Priority", "@A 8|TIMEOUT|0:0|2026-01-01T11:59:50|n1"],
+    "22.05": [
+        "@Q 7|PENDING|2026-01-01T14:05:00|N/A|0:00|1:00:00||1001|proctor-1|Priority",
+        "@A 8|TIMEOUT|0:0|2026-01-01T11:00:00|2026-01-01T11:59:50|n1|1001|proctor-2",
+    ],
     "23.11": [
-        "@Q 7|PENDING|2026-01-01T14:05:00|N/A|0:00|1:00:00||Priority",
-        "@A 8|TIMEOUT|0:0|2026-01-01T11:59:50|n1|",
+        "@Q 7|PENDING|2026-01-01T14:05:00|N/A|0:00|1:00:00||1001|proctor-1|Priority",
+        "@A 8|TIMEOUT|0:0|2026-01-01T11:00:00|2026-01-01T11:59:50|n1|1001|proctor-2|",
     ],
-    "24.11": ["@Q 7|PENDING|N/A|N/A|0:00|1:00:00|(null)|Priority", "@A 8|TIMEOUT|0:15|2026-01-01T11:59:50|n1"],
-    "25.05": ["@Q 7|PENDING|N/A|NONE|0:00|1:00:00||Priority", "@A 8|TIMEOUT|0:0|2026-01-01T11:59:50|None assigned"],
+    "24.11": [
+        "@Q 7|PENDING|N/A|N/A|0:00|1:00:00|(null)|1001|proctor-1|Priority",
+        "@A 8|TIMEOUT|0:15|2026-01-01T11:00:00|2026-01-01T11:59:50|n1|1001|proctor-2",
+    ],
+    "25.05": [
+        "@Q 7|PENDING|N/A|NONE|0:00|1:00:00||1001|proctor-1|Priority",
+        "@A 8|TIMEOUT|0:0|2026-01-01T11:00:00|2026-01-01T11:59:50|None assigned|1001|proctor-2",
+    ],
 }
 
 
@@ -28,23 +40,23 @@ def test_every_release_is_read(release: str) -> None:
     pending, ended = look.facts["7"], look.facts["8"]
     assert (pending.state, pending.source, "Priority" in pending.reason) == ("PENDING", "squeue", True)
     assert (ended.state, ended.source) == ("TIMEOUT", "sacct")
-    assert evidence(look, 0, "j", "8").ended_for == 10
+    assert evidence(look, 0, "proctor-2", "8").ended_for == 10
 
 
 def test_noise_of_a_login_shell_is_left_out() -> None:
-    look = read("Welcome to the cluster!\n@home\n" + "@Q 7|RUNNING|N/A|N/A|1:00|1:00:00|n1|None\n" + END)
+    look = read("Welcome to the cluster!\n@home\n" + "@Q 7|RUNNING|N/A|N/A|1:00|1:00:00|n1|1001|proctor-1|None\n" + END)
     assert look.facts["7"].nodes == "n1"
     assert look.facts["7"].reason == ""
     assert look.whole
 
 
 def test_an_answer_that_broke_off_is_not_whole() -> None:
-    assert not read("@Q 7|RUNNING|N/A|N/A|1:00|1:00:00|n1|None").whole
+    assert not read("@Q 7|RUNNING|N/A|N/A|1:00|1:00:00|n1|1001|proctor-1|None").whole
 
 
 def test_the_id_on_the_cluster_counts() -> None:
     text = (
-        "@Q 9|RUNNING|N/A|N/A|1:00|1:00:00|n1|None\n@J 0 job_id 9\n@S 0 1 exit 2026-01-01T00:00:00Z 3 j words behind\n"
+        "@Q 9|RUNNING|N/A|N/A|1:00|1:00:00|n1|1001|j|None\n@J 0 job_id 9\n@S 0 1 exit 2026-01-01T00:00:00Z 3 j words behind\n"
         + END
     )
     seen = evidence(read(text), 0, "j", "")
@@ -71,7 +83,7 @@ def test_knowing_nothing_means_something_only_when_slurm_was_asked(trouble: str,
 
 
 def test_places_in_the_queue_belong_to_their_jobs() -> None:
-    look = read("@Q 7|PENDING|N/A|N/A|0:00|1:00:00||Priority\n@R 7 3 40\n@R 99 1 40\n" + END)
+    look = read("@Q 7|PENDING|N/A|N/A|0:00|1:00:00||1001|proctor-1|Priority\n@R 7 3 40\n@R 99 1 40\n" + END)
     assert look.facts["7"].place == (3, 40)
 
 
@@ -101,8 +113,28 @@ def test_an_upload_that_can_never_succeed_is_known(errors: str, words: str) -> N
 
 @pytest.mark.parametrize(("state", "known"), [("RUNNING", False), ("PENDING", False), ("COMPLETED", True)])
 def test_books_whose_controller_is_away_say_only_what_has_ended(state: str, known: bool) -> None:
-    text = (
-        f"@queue-failed slurm_load_jobs error: Unable to contact slurm controller\n@A 7|{state}|0:0|Unknown|n1\n{END}"
-    )
+    text = f"@queue-failed slurm_load_jobs error: Unable to contact slurm controller\n@A 7|{state}|0:0|Unknown|Unknown|n1|1001|j\n{END}"
     seen = evidence(read(text), 0, "j", "7")
     assert (seen.facts is not None, seen.asked) == (known, False)
+
+
+@pytest.mark.parametrize(
+    ("line", "ours"),
+    [
+        ("@Q 7|RUNNING|N/A|N/A|1:00|1:00:00|n1|1001|proctor-1|None", True),
+        ("@Q 7|RUNNING|N/A|N/A|1:00|1:00:00|n1|1001|a name that the site gave|None", True),
+        ("@Q 7|RUNNING|N/A|N/A|1:00|1:00:00|n1|1001|proctor-2|None", False),
+        ("@Q 7|RUNNING|N/A|N/A|1:00|1:00:00|n1|1002|a|b|None", False),
+        ("@A 7|COMPLETED|0:0|Unknown|Unknown|n1|1001|proctor-2", False),
+        ("@A 7|PENDING|0:0|2026-01-01T11:00:00|Unknown|n1|1001|allocation", False),
+    ],
+)
+def test_an_id_that_slurm_gave_a_second_time_is_another_job(line: str, ours: bool) -> None:
+    seen = evidence(read(f"{line}\n{END} 1001"), 0, "proctor-1", "7")
+    assert (seen.facts is not None, seen.forgotten) == (ours, not ours)
+
+
+@pytest.mark.parametrize(("state", "known"), [("RUNNING", False), ("PENDING", False), ("COMPLETED", True)])
+def test_what_only_the_books_say_goes_on_the_controller_has_forgotten(state: str, known: bool) -> None:
+    seen = evidence(read(f"@A 7|{state}|0:0|Unknown|Unknown|n1|1001|j\n{END} 1001"), 0, "j", "7")
+    assert (seen.facts is not None, seen.forgotten) == (known, not known)

@@ -98,6 +98,32 @@ def test_what_would_happen_again_is_not_tried_again(state: str) -> None:
     assert not lost(step(Evidence(Facts(state, "sacct"), stages={0: {}})))
 
 
+@pytest.mark.parametrize("stages", [{}, BEGUN])
+def test_what_a_killed_controller_has_forgotten_is_lost_and_runs_again(stages: dict[str, Stage]) -> None:
+    assert lost(step(Evidence(None, job_id="7", forgotten=True, stages={0: stages})))
+    at_once = Facts("CANCELLED", "squeue", start="2026-01-01T11:00:00", end="2026-01-01T11:00:00")
+    assert lost(step(Evidence(at_once, begun=True, stages={0: stages})))
+    assert lost(step(Evidence(Facts("FAILED", "squeue"), begun=True, why="FORGOTTEN", stages={0: stages})))
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        Evidence(Facts("CANCELLED", "squeue", start="2026-01-01T11:00:00", end="2026-01-01T11:00:09"), begun=True),
+        Evidence(Facts("CANCELLED", "squeue", start="2026-01-01T11:00:00", end="2026-01-01T11:00:00")),
+        Evidence(Facts("CANCELLED", "squeue"), begun=True),
+        Evidence(
+            Facts("CANCELLED", "squeue", start="2026-01-01T11:00:00", end="2026-01-01T11:00:00"),
+            begun=True,
+            why="CANCELLED",
+        ),
+        Evidence(None, job_id="7", forgotten=True, why="CANCELLED"),
+    ],
+)
+def test_what_a_user_cancelled_is_not_taken_for_forgotten(seen: Evidence) -> None:
+    assert step(seen).state is JobState.CANCELLED
+
+
 def test_a_warned_job_is_lost_even_when_it_ends_in_time() -> None:
     assert lost(step(Evidence(Facts("COMPLETED", "sacct"), why="TIMEOUT", stages={0: STOPPED})))
 

@@ -46,6 +46,7 @@ step_0() {
     --env=HF_HOME \
     --user="$(id -u):$(id -g)" \
     --env=HOME=/tmp \
+    ${SLURM_MEM_PER_NODE:+"--memory=${SLURM_MEM_PER_NODE}m" "--memory-swap=${SLURM_MEM_PER_NODE}m"} \
     --mount=type=bind,source=/shared/results/20260101-0123abcd/gpqa.0,destination=/results \
     --mount=type=bind,source=/shared/results/20260101-0123abcd,destination=/proctor/job,readonly \
     --mount='type=bind,"source=/shared/my data",destination=/data,readonly' \
@@ -77,6 +78,7 @@ launch_server() {
     --env=HF_TOKEN \
     --ipc=host \
     ${GPUS:+--gpus="\"device=$GPUS\""} \
+    ${SLURM_MEM_PER_NODE:+"--memory=${SLURM_MEM_PER_NODE}m" "--memory-swap=${SLURM_MEM_PER_NODE}m"} \
     --mount=type=bind,source=/shared/results/20260101-0123abcd,destination=/proctor/job,readonly \
     --mount=type=bind,source=/m,destination=/checkpoint,readonly \
     --entrypoint=env \

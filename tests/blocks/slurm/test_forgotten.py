@@ -1,0 +1,100 @@
+"""A controller of Slurm that is killed before it has written down that it accepted a job, or that it started one."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from proctor.blocks.job import JobHandle, JobSpec, JobState
+from proctor.blocks.process import processes
+from proctor.blocks.slurm.block import SlurmBackend
+from proctor.blocks.stage_files import lost
+from tests.bare_cluster import BareCluster, bare_cluster
+from tests.blocks.slurm.test_bare import there
+from tests.blocks.slurm.test_contract import SlurmSetup
+from tests.blocks.slurm.test_faults import submit
+from tests.flows.stack import wait_for
+
+__all__ = ["there"]
+pytestmark = pytest.mark.live
+
+SAVES = 5
+"""Seconds between two times at which slurmctld writes its state down; what changes after a longer pause, it writes at once."""
+
+
+@pytest.fixture
+def bare(cluster_home: Path) -> Iterator[BareCluster]:
+    """A cluster for each test: it takes a node away that was to run a job twice."""
+    assert cluster_home
+    with bare_cluster() as cluster:
+        yield cluster
+
+
+def end_processes(handle: JobHandle) -> None:
+    """End what a job runs, but not the daemon that tells the controller of its end."""
+    shepherds = [
+        each
+        for each in psutil.process_iter(["cmdline"])
+        if f"[{handle.native_id}." in " ".join(each.info["cmdline"] or [])
+    ]
+    processes.signal_all([child for each in shepherds for child in each.children(recursive=True)], kill=True)
+
+
+def nothing(handle: JobHandle) -> None:
+    """It goes on."""
+
+
+def begun(bare: BareCluster, setup: SlurmSetup, node: str) -> tuple[JobSpec, JobHandle]:
+    """A job that has just begun on this node."""
+    job = setup.job(setup.step("done.0"), setup.step("a.1", "time.sleep(12)"))
+    backend = SlurmBackend(execution=bare.section(sbatch_extra_flags={"nodelist": node}))
+    (handle,) = submit(backend, setup, job)
+    wait_for((setup.folder / ".proctor" / handle.name / "begun").exists, 30, 0.02)
+    return job, handle
+
+
+def runs_again(setup: SlurmSetup, job: JobSpec) -> None:
+    second = replace(job, name=job.name[:-1] + "2", steps=job.steps[1:], attempt=2)
+    (handle,) = setup.submit(second)
+    assert setup.wait(handle).state is JobState.COMPLETED
+    assert setup.runs("a.1") in {1, 2}
+
+
+@pytest.mark.parametrize("meanwhile", [nothing, end_processes], ids=["goes on", "ends"])
+def test_a_job_that_slurm_takes_for_pending_runs_again(
+    bare: BareCluster, there: SlurmSetup, meanwhile: Callable[[JobHandle], None]
+) -> None:
+    there.submit(there.job(there.step("warm.0")))
+    time.sleep(SAVES * 2)
+    job, handle = begun(bare, there, "b1")
+    with bare.controller_killed():
+        meanwhile(handle)
+    status = there.wait(handle, 120)
+    assert all(map(lost, status.steps.values())), (status, (there.folder / "done.0" / "harness.log").read_text())
+    runs_again(there, job)
+
+
+def test_a_job_whose_id_slurm_gives_to_another_runs_again_and_leaves_that_one_alone(
+    bare: BareCluster, there: SlurmSetup
+) -> None:
+    there.submit(there.job(there.step("warm.0")))
+    time.sleep(SAVES * 2)
+    bare.as_user("sbatch", "--output=/dev/null", "--wrap", "true")
+    time.sleep(0.5)
+    job, first = begun(bare, there, "b1")
+    with bare.controller_killed():
+        pass
+    assert bare.has_forgotten(first.native_id)
+    elsewhere = SlurmBackend(execution=bare.section(sbatch_extra_flags={"nodelist": "b2"}))
+    jobs = [there.job(there.step(f"other.{number}", "time.sleep(20)")) for number in range(3)]
+    others = submit(elsewhere, there, *jobs)
+    other = next(each for each in others if each.native_id == first.native_id)
+    there.until(other, lambda status: status.state is JobState.RUNNING)
+    status = there.wait(first)
+    assert lost(status.steps["a.1"]), status
+    there.backend().cancel([first])
+    assert there.wait(other).state is JobState.COMPLETED
+    runs_again(there, job)
