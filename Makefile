@@ -32,13 +32,13 @@ demo: install  ## run the main job on embedded defaults and print the scores
 	@scripts/install-openmp $(BIN)/python
 	@$(BIN)/proctor demo
 
-test: dev  ## all tests; brings up the real services they need
-	@$(BIN)/pytest -m "not live" -n 2
+test: test-unit  ## all tests; brings up the real services they need
 	@scripts/services
 	@$(BIN)/pytest -m live -n 4 --dist loadscope
 
+# Most unit tests wait for short timers: more of them at once than there are cores.
 test-unit: dev  ## offline unit tests only
-	@$(BIN)/pytest -m "not live" -n 2
+	@$(BIN)/pytest -m "not live" -n 8
 
 check: dev  ## ruff, ruff format, mypy --strict on code and tests
 	@$(BIN)/ruff check .

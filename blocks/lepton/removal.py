@@ -128,7 +128,7 @@ def remove_parts(workspace: Workspace, handle: JobHandle, page: Ledger) -> None:
 
 def wait_until_gone(workspace: Workspace, handles: Collection[JobHandle], step: str | None) -> list[str]:
     """Wait until Lepton no longer runs these, and write their end; the answer says what it still has after 25 s."""
-    deadline, pause, waiting = time.monotonic() + GONE_SECONDS, 0.2, list(handles)
+    deadline, pause, waiting = time.monotonic() + GONE_SECONDS, 0.05, list(handles)
     while True:
         found = {handle: left(workspace, handle, step) for handle in waiting}
         for handle in (each for each in waiting if not found[each]):

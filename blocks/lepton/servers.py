@@ -22,6 +22,8 @@ TAIL = 30
 """Lines of a dead server's log that are kept."""
 REMOVAL = 60.0
 """Seconds that Lepton may take to free the name of an endpoint that is being removed."""
+REMOVAL_PAUSE = 1.0
+"""Seconds between two tries to take that name."""
 MODELS = "/v1/models"
 
 
@@ -59,7 +61,7 @@ def created(workspace: Workspace, page: Ledger, server: Server) -> None:
                 raise
             if there and there.ours == page.job.name and endpoint_meaning(there.state).phase is not Phase.STOPPED:
                 return
-            time.sleep(2)
+            time.sleep(REMOVAL_PAUSE)
         else:
             return
 

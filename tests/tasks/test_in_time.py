@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from proctor.configs.host_env import current_evaluation
+from proctor.configs.host_env import current_evaluation, on_behalf_of
 from proctor.tasks.in_time import in_time
 
 HANGS = """
@@ -30,7 +30,7 @@ def test_a_call_that_hangs_is_left_behind() -> None:
 
 
 def test_answers_and_errors_come_back_from_inside_the_evaluation() -> None:
-    current_evaluation.set("3f2a91bc")
-    assert asyncio.run(in_time(current_evaluation.get, 60)) == "3f2a91bc"
+    with on_behalf_of("3f2a91bc"):
+        assert asyncio.run(in_time(current_evaluation.get, 60)) == "3f2a91bc"
     with pytest.raises(ZeroDivisionError):
         asyncio.run(in_time(lambda: 1 // 0, 60))
