@@ -80,6 +80,12 @@ class PrefectApi:
         except httpx.InvalidURL as error:
             raise MistakeError(f"{self.address.source} is no URL: {self.address.url}") from error
 
+    def require(self) -> None:
+        """Return where the server is healthy and lets us in."""
+        if self.get("/health") is not True:
+            raise CommandError(f"the Prefect server at {self.address.url} is not healthy")
+        self.get("/admin/version")  # everybody may ask for its health
+
     def get(self, path: str) -> Any:
         """A JSON answer; None for what is not there."""
         return self._json(self.request("GET", path))

@@ -6,7 +6,7 @@ import click
 
 from proctor.cli import with_prefect
 from proctor.cli.answer import Answer, json_option
-from proctor.cli.errors import CommandError, MistakeError
+from proctor.cli.errors import MistakeError
 
 
 def say(sentence: str) -> None:
@@ -63,8 +63,7 @@ def use_server(url: str, source: str, answer: Answer) -> None:
     from proctor.cli.api import connect  # noqa: PLC0415
 
     api = connect()
-    if api.get("/health") is not True:
-        raise CommandError(f"the Prefect server at {url} (from {source}) is not healthy")
+    api.require()
     answer.remark(f"using the Prefect server at {url} (from {source}); nothing is started here")
     with_prefect.meant_for({"PREFECT_API_URL": url})
     with_prefect.set_up(say)
@@ -107,10 +106,9 @@ def reap(*, grace: float, dry_run: bool, answer: Answer) -> None:
 
 
 def use_known_server() -> None:
-    """Let Prefect talk to the server that commands ask. Raises CommandError when it is not healthy."""
+    """Let Prefect talk to the server that commands ask. Raises CommandError when it is not healthy, or refuses us."""
     from proctor.cli.api import connect  # noqa: PLC0415
 
     api = connect()
-    if api.get("/health") is not True:
-        raise CommandError(f"the Prefect server at {api.address.url} is not healthy")
+    api.require()
     with_prefect.meant_for({**os.environ, "PREFECT_API_URL": api.address.url})

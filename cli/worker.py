@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from proctor.cli.api import connect
-from proctor.cli.errors import CommandError
 from proctor.cli.stack import LIMIT, settings, worker_command
 
 
@@ -20,8 +19,7 @@ def worker(limit: int) -> None:
     it ends.
     """
     api = connect()
-    if api.get("/health") is not True:
-        raise CommandError(f"the Prefect server at {api.address.url} is not healthy")
+    api.require()
     ours = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"  # the engine's `python`
     patient = {"PREFECT_CLIENT_MAX_RETRIES": "10000"}
     environment = {**settings(), **patient, **os.environ, "PREFECT_API_URL": api.address.url, "PATH": ours}

@@ -1,6 +1,7 @@
 """What a server is set up with, and that it can be run from anywhere."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from proctor.cli.stack import settings
 from tests.flows.stack import PREFECT, SET_UP, Stack
 
 ROOT = Path(__file__).parent.parent.parent
@@ -35,6 +37,15 @@ def test_the_checkout_deploys_what_the_package_ships() -> None:
         assert (ROOT / name).resolve() == ROOT / "flows" / name
     names = [each["name"] for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]]
     assert names == ["local", "process", "slurm", "lepton", "simulated", "custom", "nightly", "machine", "machine"]
+
+
+def test_every_setting_of_the_checkout_s_prefect_toml_counts() -> None:
+    own = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT")}
+    command = [PREFECT, "config", "view"]
+    done = subprocess.run(command, cwd=ROOT, env={**own, "COLUMNS": "200"}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    counts = {line.partition("=")[0] for line in done.stdout.splitlines() if "from prefect.toml" in line}
+    assert counts == set(settings())
 
 
 def test_the_page_shows_a_copy_with_the_same_settings() -> None:
