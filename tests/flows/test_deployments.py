@@ -50,11 +50,11 @@ def test_every_setting_of_the_checkout_s_prefect_toml_counts() -> None:
 
 def test_the_page_shows_a_copy_with_the_same_settings() -> None:
     page = (ROOT / "docs" / "operations.md").read_text()
-    (block,) = re.findall(r"```yaml\n(deployments:.*?)```", page, re.DOTALL)
-    (copy,) = yaml.safe_load(block)["deployments"]
-    (shipped,) = [
-        each for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"] if each["name"] == "nightly"
-    ]
+    (block,) = re.findall(r"```yaml\n(pull:.*?deployments:.*?)```", page, re.DOTALL)
+    shown, ours = yaml.safe_load(block), yaml.safe_load((ROOT / "prefect.yaml").read_text())
+    (copy,) = shown["deployments"]
+    (shipped,) = [each for each in ours["deployments"] if each["name"] == "nightly"]
+    assert shown["pull"] == ours["pull"] == []
     assert copy["work_pool"] == shipped["work_pool"]
     assert copy["tags"] == shipped["tags"]
 
@@ -85,5 +85,6 @@ def test_prefect_deploy_all_works_from_the_checkout(stack: Stack) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert local["entrypoint"] == "proctor.flows.evaluate.evaluate"
     assert local["enforce_parameter_schema"]
+    assert not local["pull_steps"], "a worker elsewhere has no folder of this name"
     config = local["parameter_openapi_schema"]["definitions"]["EvaluationConfig"]
     assert config["properties"]["evaluation"]["description"] == "The benchmarks."
