@@ -54,6 +54,16 @@ def step_wrapper(job: JobSpec, step: Step, paths: StepPaths, ready_timeout: floa
 
     Where the requests are `counted`, their number so far is kept in `.proctor/requests` of the step's folder.
     """
+    return step_head(job, step, paths, ready_timeout, counted=counted) + step_body()
+
+
+def step_body() -> str:
+    """What the scripts of all steps have in common; it comes after the head of one."""
+    return texts("lib.sh", "step.sh")
+
+
+def step_head(job: JobSpec, step: Step, paths: StepPaths, ready_timeout: float, *, counted: bool = False) -> str:
+    """What is special about the script of one step."""
     values = {
         "JOB": job.name,
         "STEP": step.name,
@@ -77,7 +87,7 @@ def step_wrapper(job: JobSpec, step: Step, paths: StepPaths, ready_timeout: floa
         # or a harness's lines would wait in its buffer while a user follows its log
         "PYTHONUNBUFFERED": "1",
     }
-    return script(values, exports, "lib.sh", "step.sh")
+    return assignments(values, exports)
 
 
 def server_wrapper(job: JobSpec, server: Server, folder: str) -> str:
@@ -153,8 +163,18 @@ def harness_command(step: Step, run_config: str) -> str:
 
 def script(values: dict[str, str], exports: dict[str, str], *parts: str) -> str:
     """A shell script: quoted assignments, then the named files beside this module."""
+    return assignments(values, exports) + texts(*parts)
+
+
+def assignments(values: dict[str, str], exports: dict[str, str]) -> str:
+    """The beginning of a shell script."""
     lines = ["#!/bin/sh", "# Written by Proctor; see docs/architecture.md."]
     lines += [f"{name}={shlex.quote(value)}" for name, value in values.items()]
     lines += [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
+    return "\n".join(lines) + "\n"
+
+
+def texts(*parts: str) -> str:
+    """The named files beside this module."""
     folder = files("proctor.blocks") / "wrapper"
-    return "\n".join(lines) + "\n" + "\n".join((folder / part).read_text() for part in parts)
+    return "\n".join((folder / part).read_text() for part in parts)

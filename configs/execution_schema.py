@@ -236,6 +236,12 @@ class LeptonExecution(BaseExecution):
     endpoint_resource_shape: str | None = Field(None, description="Shape of the model server; default: resource_shape.")
     endpoint_node_group: str | None = Field(None, description="Node group of the model server; default: node_group.")
     endpoint: LeptonEndpoint = Field(default_factory=LeptonEndpoint)
+    split: int | None = Field(
+        None,
+        ge=1,
+        description="Over how many jobs the benchmarks are spread, which run theirs one after the other; default: every "
+        "benchmark is a job of its own. They share one model server.",
+    )
     queue_timeout: Seconds = Field(
         86400.0, description="A job that waits for capacity for so long is given up: Lepton itself has no such limit."
     )
@@ -243,7 +249,7 @@ class LeptonExecution(BaseExecution):
 
     @property
     def parallel(self) -> int:
-        """`max_parallel`, or as many as there are: every benchmark is a job of its own."""
+        """`max_parallel` (of jobs, each of which runs one benchmark at a time), or as many as there are."""
         return self.max_parallel or 1000
 
     @property

@@ -12,7 +12,8 @@ import httpx
 
 from proctor.blocks.errors import BackendError
 from proctor.blocks.lepton.connection import RefusalError
-from proctor.blocks.lepton.render import IDLE_SECONDS
+from proctor.blocks.lepton.homecoming import SUM_MARK
+from proctor.blocks.lepton.render import IDLE_SECONDS, LONGEST
 from proctor.blocks.lepton.servers import REMOVAL
 from proctor.blocks.lepton.verdict import LAST_WORDS, SETTLE
 from proctor.blocks.lepton.workspace import FORBIDDEN, SeenJob, Workspace
@@ -100,7 +101,7 @@ class Smoke:
     def job(self) -> Iterator[tuple[str, bool, str]]:
         """Names, labels, lists, and the log of a job."""
         line = "x" * LONG_LINE
-        text = f'echo "pid $$"; [ "$TOKEN" = canary ] && echo secret-ok; echo {line}; for n in $(seq 300); do echo n$n; done'
+        text = f'echo "pid $$"; [ "$TOKEN" = canary ] && echo secret-ok; echo {line}; echo "{SUM_MARK} x"; for n in $(seq 300); do echo n$n; done'
         reference = {"name": "TOKEN", "value_from": {"secret_name_ref": f"{self.mark}.TOKEN"}}
         started = time.monotonic()
         key = self.create("a", text, envs=[reference])
@@ -122,14 +123,17 @@ class Smoke:
             f"{len(lines)} lines",
         )
         yield "a long line stays one line", line in lines, f"longest {max(map(len, lines))}"
+        rows = [text for _, text in self.workspace.log("job", found.id, time.time() - 3600, SUM_MARK)]
+        yield "q= finds the lines of a log that hold a text", rows == [f"{SUM_MARK} x"], f"{len(rows)} lines"
         yield "a secret becomes a variable", "secret-ok" in lines, "yes" if "secret-ok" in lines else "no"
         pid = next((each for each in lines if each.startswith("pid ")), "?")
         yield "the command may or may not be process 1", True, pid
 
     def end(self) -> Iterator[tuple[str, bool, str]]:
-        """A job that fails."""
-        self.create("f", "exit 3")
+        """A job that fails, with as long a command as benchmarks that share a job may need."""
+        self.create("f", f"exit 3 # {'x' * (LONGEST - 10)}")
         done = self.until(lambda: each if (each := self.seen("f")) and each.state == "Failed" else None, "it fails")
+        yield f"a command may have {LONGEST} bytes", True, "it ran"
         yield "a failed job is not started again and counts", done.failed == 1, f"failed {done.failed}"
         yield "its events say something", True, ", ".join(self.workspace.reasons(done.id)) or "none"
 

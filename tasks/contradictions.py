@@ -16,6 +16,7 @@ def contradictions(config: EvaluationConfig) -> Iterator[str]:
     endpoint, deployment, execution = config.target.api_endpoint, config.deployment, config.execution
     if getattr(execution, "mode", "") == "sequential" and execution.parallel > 1:
         yield f"execution.mode: sequential is not used: max_parallel says {execution.parallel} at a time"
+    yield from about_split(config)
     if isinstance(execution, SlurmExecution) and execution.gres and execution.gpus_per_node:
         yield f"execution.gres {execution.gres} and gpus_per_node {execution.gpus_per_node} both count: Slurm gets both"
     if isinstance(execution, LeptonExecution) and execution.stall_timeout and execution.results.via != "mount":
@@ -35,3 +36,17 @@ def contradictions(config: EvaluationConfig) -> Iterator[str]:
         yield f"target.api_endpoint.model_id {endpoint.model_id} is not used: the server calls its model {served}"
     if isinstance(deployment, CheckpointDeployment) and deployment.hf_model_handle and deployment.checkpoint_path:
         yield f"deployment.checkpoint_path {deployment.checkpoint_path} is not used: hf_model_handle names the model"
+
+
+def about_split(config: EvaluationConfig) -> Iterator[str]:
+    """The same about how the benchmarks are spread over jobs."""
+    execution = config.execution
+    if not isinstance(execution, LeptonExecution | SlurmExecution) or "split" not in execution.model_fields_set:
+        return
+    if execution.server_per_benchmark and not isinstance(config.deployment, NoDeployment):
+        yield f"execution.split {execution.split} is not used: with server_per_benchmark every benchmark has its own job"
+    elif isinstance(execution, LeptonExecution) and execution.split and (execution.max_parallel or 0) > execution.split:
+        yield (
+            f"execution.max_parallel {execution.max_parallel} is not used: split spreads the benchmarks over "
+            f"{execution.split} jobs, each of which runs one after the other"
+        )

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from proctor.blocks.job import Container, EnvVar, JobSpec, Mount, Server, Step
+from proctor.blocks.lepton.shares import check_images
 from proctor.configs.errors import ConfigError
-from proctor.configs.execution_schema import SlurmExecution
+from proctor.configs.execution_schema import LeptonExecution, SlurmExecution
 from proctor.configs.fields import base_folder, seconds_of
 from proctor.configs.harness_config import check_harness_configs
 from proctor.configs.lepton_endpoint import ENDPOINT_TOKEN, model_in_words
@@ -75,6 +76,10 @@ def plan(config: EvaluationConfig, evaluation: str, due: datetime) -> Plan:
         step(config, benchmark, each, name, f"{output_dir}/{name}")
         for benchmark, each, name in zip(benchmarks, asked, names, strict=True)
     )
+    planned = jobs(config, evaluation, output_dir, steps, ours)
+    if isinstance(config.execution, LeptonExecution):
+        for each in planned:
+            check_images(each, config.execution)
     return Plan(
         evaluation=evaluation,
         output_dir=output_dir,
@@ -84,7 +89,7 @@ def plan(config: EvaluationConfig, evaluation: str, due: datetime) -> Plan:
         benchmarks=benchmarks,
         steps=names,
         endpoints=asked,
-        jobs=jobs(config, evaluation, output_dir, steps, ours),
+        jobs=planned,
         notes=notes(config, benchmarks, asked, ours),
     )
 
@@ -101,7 +106,8 @@ def jobs(
 ) -> tuple[JobSpec, ...]:
     """One job with every step, or one for each when every benchmark gets a server of its own."""
     alone = config.execution.server_per_benchmark and ours is not None
-    groups = [(each,) for each in steps] if alone else shares(steps, getattr(config.execution, "split", 1))
+    parts = config.execution.split if isinstance(config.execution, SlurmExecution) else 1
+    groups = [(each,) for each in steps] if alone else shares(steps, parts)
     execution = config.execution.model_dump_json(exclude={"output_dir", *PATIENCE, *HERE})
     return tuple(
         JobSpec(
@@ -130,12 +136,20 @@ def step(config: EvaluationConfig, benchmark: Benchmark, asked: Endpoint, name: 
         name=name,
         benchmark=benchmark.name,
         container=container(config, benchmark, asked.key),
-        run_config=run_config(config, benchmark, folder if without_containers(config) else CONTAINER_RESULTS, asked),
+        run_config=run_config(config, benchmark, seen_folder(config, name, folder), asked),
         endpoint_url=asked.url,
         timeout=float(seconds_of(limit)) if limit is not None else None,
         pre_cmd=own.pre_cmd or shared.pre_cmd,
         post_cmd=own.post_cmd or shared.post_cmd,
     )
+
+
+def seen_folder(config: EvaluationConfig, name: str, folder: str) -> str:
+    """A step's output folder as its harness sees it."""
+    if without_containers(config):
+        return folder
+    together = isinstance(config.execution, LeptonExecution) and config.execution.split is not None
+    return f"{CONTAINER_RESULTS}/{name}" if together else CONTAINER_RESULTS
 
 
 def container(config: EvaluationConfig, benchmark: Benchmark, key: str | None) -> Container:

@@ -1,4 +1,4 @@
-"""The Lepton backend: every benchmark is a job of the cloud, beside an endpoint for the model server."""
+"""The Lepton backend: benchmarks are jobs of the cloud, beside an endpoint for the model server."""
 
 import shutil
 import time
@@ -14,7 +14,9 @@ from proctor.blocks.lepton import logs, overseer, removal, strays
 from proctor.blocks.lepton.doctor import examine
 from proctor.blocks.lepton.homecoming import bring_home, verify_patiently
 from proctor.blocks.lepton.last_words import has_ended
-from proctor.blocks.lepton.render import endpoint_name, job_name, render
+from proctor.blocks.lepton.logs import Part, Source
+from proctor.blocks.lepton.render import endpoint_name, render
+from proctor.blocks.lepton.shares import share_of
 from proctor.blocks.lepton.workspace import Workspace
 from proctor.blocks.log_tail import follow as follow_file
 from proctor.blocks.log_tail import last_lines as last_lines_of_file
@@ -72,24 +74,17 @@ class LeptonBackend(Backend):
     def logs(self, handle: JobHandle, step: str | None, *, follow: bool, tail: int) -> Iterator[str]:
         """From the step's folder where its log is there, else from Lepton."""
         if step is None:
-            since = logs.beginning(0) - 7 * 86400
-            lines = logs.last_lines(self.workspace, "endpoint", endpoint_name(handle), since, tail)
-            return self.server_log(handle, since, tail) if follow else iter(lines)
+            source = Source("endpoint", endpoint_name(handle), logs.beginning(0) - 7 * 86400)
+            lines = logs.last_lines(self.workspace, source, tail)
+            return self.server_log(handle, source, tail) if follow else iter(lines)
         path = step_files(handle, step).log
         if path.exists() and (self.execution.results.via == "mount" or has_ended(handle, step)):
             return follow_file(path, tail, self.ended(handle, step)) if follow else iter(last_lines_of_file(path, tail))
         return self.remote_log(handle, step, tail, follow=follow)
 
-    def server_log(self, handle: JobHandle, since: float, tail: int) -> Iterator[str]:
+    def server_log(self, handle: JobHandle, source: Source, tail: int) -> Iterator[str]:
         """The log of the job's model server until its benchmarks have ended."""
-        return logs.follow(
-            self.workspace,
-            "endpoint",
-            endpoint_name(handle),
-            since,
-            tail,
-            lambda: all(has_ended(handle, step) for step in handle.steps),
-        )
+        return logs.follow(self.workspace, source, tail, lambda: all(has_ended(handle, step) for step in handle.steps))
 
     def ended(self, handle: JobHandle, step: str) -> Callable[[], bool]:
         """Whether a step is final, as far as it can be seen: here as often as it is asked, on Lepton only seldom."""
@@ -108,20 +103,21 @@ class LeptonBackend(Backend):
         return over
 
     def remote_log(self, handle: JobHandle, step: str, tail: int, *, follow: bool) -> Iterator[str]:
-        """Lines of a step's job from Lepton's log."""
-        name, ended = job_name(handle, handle.steps.index(step)), self.ended(handle, step)
-        job = self.workspace.jobs(name).get(name)
+        """Lines of a step from the log of its job on Lepton."""
+        share, ended = share_of(handle, step, self.execution), self.ended(handle, step)
+        job = self.workspace.jobs(share.name).get(share.name)
         while job is None and follow and not ended():
             logs.wait(self.workspace)
-            job = self.workspace.jobs(name).get(name)
+            job = self.workspace.jobs(share.name).get(share.name)
         if job is None:
             return
-        yield from logs.course(handle, step)
-        since = logs.beginning(job.created)
+        yield from logs.course(handle, share)
+        source = Source("job", job.id, logs.beginning(job.created))
+        part = Part(share.mark(step) if share.together else "")
         if follow:
-            yield from logs.follow(self.workspace, "job", job.id, since, tail, ended)
+            yield from logs.follow(self.workspace, source, tail, ended, part)
         else:
-            yield from logs.last_lines(self.workspace, "job", job.id, since, tail)
+            yield from logs.last_lines(self.workspace, source, tail, part)
 
     def cancel(self, handles: Collection[JobHandle], step: str | None = None) -> dict[JobHandle, JobStatus]:
         """Delete jobs, endpoints and secrets, and wait until nothing runs any more."""
@@ -144,7 +140,7 @@ class LeptonBackend(Backend):
 
     def fetch_now(self, handle: JobHandle, step: str) -> None:
         """Bring home what an ended job left."""
-        name = job_name(handle, handle.steps.index(step))
+        name = share_of(handle, step, self.execution).name
         job = self.workspace.jobs(name).get(name)
         if job:
             bring_home(self.workspace, handle, step, job)

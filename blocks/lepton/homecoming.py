@@ -9,13 +9,15 @@ import re
 import shutil
 import tarfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from proctor.blocks.errors import ResultError, TransientError
 from proctor.blocks.job import JobHandle, JobSpec, Step
 from proctor.blocks.job_files import step_files
+from proctor.blocks.lepton.shares import share_of
 from proctor.blocks.lepton.workspace import EARLIER, SeenJob, Workspace
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import LeptonExecution, LeptonResults
@@ -34,7 +36,8 @@ SIGNERS: dict[str, dict[str, str]] = {
 }
 """How the object stores that can sign an upload are asked for it, by the scheme of their URLs."""
 PART = re.compile(r"@proctor-part (\S+) (\d+)/(\d+) (\S+)")
-SUM = re.compile(r"@proctor-sum (\S+) (\d+) ([0-9a-f]{64})")
+SUM_MARK = "@proctor-sum"
+SUM = re.compile(rf"{SUM_MARK} (\S+) (\d+) ([0-9a-f]{{64}})")
 HIDDEN = "@proctor-"
 """Begins the lines of a log that are not for a person."""
 
@@ -117,24 +120,46 @@ def bring_home(workspace: Workspace, handle: JobHandle, step: str, job: SeenJob)
     if results.via == "mount":
         return
     packed = from_store(results, handle, step) if results.via == "object" else None
-    arrive(packed or from_log(workspace, job), handle, step)
+    mark = share_of(handle, step, workspace.execution).mark(step)
+    arrive(packed or from_log(workspace, job, mark), handle, step)
 
 
 def from_store(results: LeptonResults, handle: JobHandle, step: str) -> bytes | None:
     """The archive from the object store; None while it is not there."""
-    files, root = store(results)
+    with store_trouble(results, step):
+        files, root = store(results)
+        try:
+            return bytes(files.cat_file(archive_path(root, handle, step)))
+        except FileNotFoundError:
+            return None
+
+
+def in_store(results: LeptonResults, handle: JobHandle, step: str) -> bool:
+    """Whether the archive is in the object store."""
+    with store_trouble(results, step):
+        files, root = store(results)
+        return bool(files.exists(archive_path(root, handle, step)))
+
+
+@contextmanager
+def store_trouble(results: LeptonResults, step: str) -> Iterator[None]:
+    """Let an object store's errors speak as a TransientError of ours."""
     try:
-        return bytes(files.cat_file(archive_path(root, handle, step)))
-    except FileNotFoundError:
-        return None
+        yield
+    except ConfigError:
+        raise
     except Exception as error:  # noqa: BLE001 (every driver has errors of its own)
         raise TransientError(f"{step}: {results.url} cannot be read ({type(error).__name__})") from None
 
 
-def from_log(workspace: Workspace, job: SeenJob) -> bytes:
-    """The archive from the lines of the job's log. Raises ResultError while they are not all there."""
-    since = (job.created or time.time() - 7 * 86400) - EARLIER
-    return assembled(job.name, (text for _, text in workspace.log("job", job.id, since)))
+def from_log(workspace: Workspace, job: SeenJob, mark: str) -> bytes:
+    """The archive from the lines of the job's log that bear a mark. Raises ResultError while they are not all there."""
+    return assembled(mark, (text for _, text in workspace.log("job", job.id, beginning(job))))
+
+
+def beginning(job: SeenJob) -> float:
+    """From when the log of a job is read."""
+    return (job.created or time.time() - 7 * 86400) - EARLIER
 
 
 def assembled(key: str, lines: Iterable[str]) -> bytes:

@@ -3,13 +3,14 @@
 import time
 from collections.abc import Collection, Iterable
 
-from proctor.blocks.errors import BackendError, RejectedError, ResultError, TransientError
+from proctor.blocks.errors import BackendError, RejectedError, TransientError
 from proctor.blocks.job import JobHandle
-from proctor.blocks.job_files import StepFiles, step_files
-from proctor.blocks.lepton.homecoming import bring_home
+from proctor.blocks.job_files import StepFiles, forestall, step_files
+from proctor.blocks.lepton.harvest import harvest, unended
 from proctor.blocks.lepton.last_words import has_ended, settle
 from proctor.blocks.lepton.ledger import Asked, Ledger, keep, opened
-from proctor.blocks.lepton.render import endpoint_name, job_name
+from proctor.blocks.lepton.render import endpoint_name
+from proctor.blocks.lepton.shares import Share, share_of, shares
 from proctor.blocks.lepton.states import Phase, job_meaning
 from proctor.blocks.lepton.verdict import SETTLE
 from proctor.blocks.lepton.workspace import SeenJob, Workspace
@@ -23,8 +24,10 @@ def end(workspace: Workspace, handles: Collection[JobHandle], step: str | None) 
     """End jobs, or one step of them. Nothing of it is left on Lepton afterwards; what has come home stays.
 
     All removals are asked for before the first is waited for, and one that fails stops no other. Raises TransientError
-    when something is left, and is then safe to call again.
+    when something is left, and is then safe to call again; RejectedError for a step that cannot be ended alone.
     """
+    for handle in handles if step is not None else ():
+        check_alone(workspace, handle, step or "")
     problems: list[str] = []
     asked: list[JobHandle] = []
     for handle in handles:
@@ -44,20 +47,59 @@ def end(workspace: Workspace, handles: Collection[JobHandle], step: str | None) 
 def ask_removal(workspace: Workspace, handle: JobHandle, step: str | None) -> None:
     """Ask for the removal of a job, or of one step of it. That it is meant stands in the ledger before."""
     with opened(handle) as page:
+        if step is not None and others_in_its_job(workspace, handle, step):
+            end_one(workspace, handle, page, step)
+            return
         if page:
             page.over = page.over or step is None
             for name in chosen(handle, step):
                 page.of(name).cancelled = True
             keep(page)
-        listed = workspace.every_job(handle.name)
-        for name in chosen(handle, step):
-            for job in (each for each in listed if each.name == job_name(handle, handle.steps.index(name))):
-                last_chance(workspace, handle, name, job)
-            if not has_ended(handle, name):
+        listed, meant = workspace.every_job(handle.name), meant_shares(workspace, handle, step)
+        for share in meant:
+            for job in (each for each in listed if each.name == share.name):
+                last_chance(workspace, handle, share, job)
+            for name in unended(handle, share):
                 note_purpose(step_files(handle, name))
-        delete_jobs(workspace, handle, page, listed, chosen(handle, step))
+        delete_jobs(workspace, page, listed, meant)
         if step is None:
             release(workspace, handle)
+
+
+def check_alone(workspace: Workspace, handle: JobHandle, step: str) -> None:
+    """Raise RejectedError for a benchmark that shares its job where nothing reaches into one that was asked for."""
+    others = others_in_its_job(workspace, handle, step)
+    if not others or workspace.execution.results.via == "mount" or has_ended(handle, step):
+        return
+    with opened(handle) as page:
+        if page and not page.of(share_of(handle, step, workspace.execution).entry).at:
+            return
+    raise RejectedError(
+        f"{step} cannot be cancelled alone: it shares a job on Lepton with {', '.join(others)}, and only results on a volume "
+        "(execution.results.via: mount) let one be reached; cancel the whole evaluation, or let it end"
+    )
+
+
+def others_in_its_job(workspace: Workspace, handle: JobHandle, step: str) -> list[str]:
+    """The steps that share a job on Lepton with this one and have not ended: it may not be removed with that job."""
+    return [each for each in unended(handle, share_of(handle, step, workspace.execution)) if each != step]
+
+
+def end_one(workspace: Workspace, handle: JobHandle, page: Ledger | None, step: str) -> None:
+    """Have one benchmark ended that shares its job, which sees on its volume that this is meant, or has not begun."""
+    if has_ended(handle, step):
+        return
+    if page:
+        page.of(step).cancelled = True
+        keep(page)
+    files = step_files(handle, step)
+    note_purpose(files)
+    forestall(files, step)
+
+
+def meant_shares(workspace: Workspace, handle: JobHandle, step: str | None) -> list[Share]:
+    """The jobs on Lepton that are to be removed: all, or that of one step."""
+    return [each for each in shares(handle, workspace.execution) if step is None or step in each.steps]
 
 
 def note_purpose(files: StepFiles) -> None:
@@ -71,25 +113,19 @@ def chosen(handle: JobHandle, step: str | None) -> list[str]:
     return [name for name in handle.steps if step in {None, name}]
 
 
-def delete_jobs(
-    workspace: Workspace, handle: JobHandle, page: Ledger | None, listed: Iterable[SeenJob], steps: Iterable[str]
-) -> None:
-    """Delete every job of these steps: all that bear their names, and what is known by its id and not listed yet."""
-    names = {job_name(handle, handle.steps.index(step)) for step in steps}
-    ids = [each.id for each in listed if each.name in names]
-    known = [page.of(step).id for step in steps] if page else []
-    for native in dict.fromkeys([*ids, *(each for each in known if each)]):
+def delete_jobs(workspace: Workspace, page: Ledger | None, listed: Iterable[SeenJob], meant: Iterable[Share]) -> None:
+    """Delete every one of these jobs: all that bear their names, and what is known by its id and not listed yet."""
+    entries = {share.name: page.of(share.entry) if page else Asked() for share in meant}
+    ids = [each.id for each in listed if each.name in entries]
+    for native in dict.fromkeys([*ids, *(each.id for each in entries.values() if each.id)]):
         workspace.delete_job(native)
 
 
-def last_chance(workspace: Workspace, handle: JobHandle, step: str, job: SeenJob) -> None:
-    """Fetch the output of a job that has ended, before it is deleted with its log; what cannot be had is let go."""
+def last_chance(workspace: Workspace, handle: JobHandle, share: Share, job: SeenJob) -> None:
+    """Fetch the output of what has ended, before its job is deleted with its log; what cannot be had is let go."""
     means = job_meaning(job.state, job.succeeded, job.failed)
-    if means.phase in {Phase.COMPLETED, Phase.FAILED, Phase.ARCHIVED} and not has_ended(handle, step):
-        try:
-            bring_home(workspace, handle, step, job)
-        except (ResultError, BackendError, ConfigError):
-            return
+    if share.together or means.phase in {Phase.COMPLETED, Phase.FAILED, Phase.ARCHIVED}:
+        harvest(workspace, handle, share, job, last=True)
 
 
 def release(workspace: Workspace, handle: JobHandle) -> None:
@@ -120,8 +156,9 @@ def take_back(workspace: Workspace, handle: JobHandle, page: Ledger, why: Except
 
 def remove_parts(workspace: Workspace, handle: JobHandle, page: Ledger) -> None:
     """Remove jobs, endpoint and secrets. Raises TransientError while a job may still arrive, RejectedError."""
-    delete_jobs(workspace, handle, page, workspace.every_job(handle.name), handle.steps)
-    if unsure := [name for name in handle.steps if may_arrive(page.of(name), time.time())]:
+    meant = shares(handle, workspace.execution)
+    delete_jobs(workspace, page, workspace.every_job(handle.name), meant)
+    if unsure := [each.name for each in meant if may_arrive(page.of(each.entry), time.time())]:
         raise TransientError(f"{handle.name}: refused, and {', '.join(unsure)} may still arrive on Lepton")
     release(workspace, handle)
 
@@ -145,10 +182,12 @@ def wait_until_gone(workspace: Workspace, handles: Collection[JobHandle], step: 
 
 def left(workspace: Workspace, handle: JobHandle, step: str | None) -> list[str]:
     """What is still there of a job, or may yet arrive; one that arrived meanwhile is deleted too."""
+    if step is not None and others_in_its_job(workspace, handle, step):
+        return left_of_one(workspace, handle, step)
     with opened(handle) as page:
-        asked = {name: page.of(name) if page else Asked() for name in chosen(handle, step)}
+        meant = meant_shares(workspace, handle, step)
+        names = {share.name: page.of(share.entry) if page else Asked() for share in meant}
         server = page.endpoint if page and page.job.server and step is None else Asked()
-    names = {job_name(handle, handle.steps.index(name)): entry for name, entry in asked.items()}
     listed = [each for each in workspace.every_job(handle.name) if each.name in names]
     for job in listed:
         if is_live(job):
@@ -164,6 +203,14 @@ def left(workspace: Workspace, handle: JobHandle, step: str | None) -> list[str]
     elif step is None and may_arrive(server, now):
         found.append(f"{endpoint_name(handle)}, if it arrives,")
     return found
+
+
+def left_of_one(workspace: Workspace, handle: JobHandle, step: str) -> list[str]:
+    """Whether a benchmark that shares its job still runs there."""
+    share = share_of(handle, step, workspace.execution)
+    if has_ended(handle, step):
+        return []
+    return [step for each in workspace.every_job(handle.name) if each.name == share.name and is_there(each)][:1]
 
 
 def may_arrive(entry: Asked, now: float) -> bool:

@@ -6,19 +6,18 @@ Lepton gives an endpoint once it is there.
 
 import hashlib
 import json
-import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from importlib.resources import files as resources
 from typing import Any
 
 from proctor.blocks.job import Container, EnvVar, JobHandle, JobSpec, Server, Step
-from proctor.blocks.job_files import CONTAINER_JOB, CONTAINER_RESULTS, contained_script, order_file, step_files
+from proctor.blocks.lepton.joint import joint_mounts, joint_variables
+from proctor.blocks.lepton.script import Route, job_script
+from proctor.blocks.lepton.shares import Share, check_image, shares, steps_of
 from proctor.blocks.lepton.volumes import volume_mounts
-from proctor.blocks.stages import step_marker
+from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import LeptonExecution
 from proctor.configs.fields import Section
-from proctor.configs.lepton_endpoint import ENDPOINT_TOKEN, SERVER_NAME, endpoint_in, planned_base, planned_model
+from proctor.configs.lepton_endpoint import ENDPOINT_TOKEN, SERVER_NAME, endpoint_in, planned_base
 
 KEPT_SECONDS = 259200
 """How long Lepton remembers an ended job; its own default of ten minutes is shorter than an outage."""
@@ -26,18 +25,8 @@ IDLE_SECONDS = 604800
 """An endpoint without requests lives this long: scaling down in the middle of an evaluation would end it."""
 RESULTS_URL = "PROCTOR_RESULTS_URL"
 """The variable that holds where a job uploads its results to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """What stands in a plan for an endpoint, and its real address."""
-
-    name: str
-    """How the plan calls it."""
-    base: str
-    """Its real URL, without a slash at the end."""
-    model: str = ""
-    """The model that it lists, for a plan that names none."""
+LONGEST = 131_000
+"""Bytes of a job's script: Linux takes no longer argument of a command (MAX_ARG_STRLEN)."""
 
 
 def render(job: JobSpec, execution: LeptonExecution) -> str:
@@ -47,8 +36,8 @@ def render(job: JobSpec, execution: LeptonExecution) -> str:
     parts += [f"# POST /usersecrets: {secret}, {origin}" for secret, origin in sorted(made_secrets(job).items())]
     if job.server:
         parts += ["# POST /deployments", shown(endpoint(job, job.server, execution))]
-    for index, step in enumerate(job.steps):
-        parts += [f"# POST /jobs ({step.name})", shown(benchmark_job(job, step, index, execution))]
+    for share in shares(job, execution):
+        parts += [f"# POST /jobs ({', '.join(share.steps)})", shown(benchmark_job(job, share, execution))]
     return "\n".join(parts)
 
 
@@ -67,11 +56,6 @@ def shown(document: dict[str, Any]) -> str:
 def endpoint_name(job: JobSpec | JobHandle) -> str:
     """The endpoint's name, which fits Lepton's 36 characters."""
     return f"{job.name}-s"
-
-
-def job_name(job: JobSpec | JobHandle, index: int) -> str:
-    """The name of a step's job, by which it is found again; Lepton adds four characters for its id."""
-    return f"{job.name}-{index}"
 
 
 def endpoint(job: JobSpec, server: Server, execution: LeptonExecution) -> dict[str, Any]:
@@ -99,49 +83,60 @@ def endpoint(job: JobSpec, server: Server, execution: LeptonExecution) -> dict[s
             "api_tokens": [{"value_from": {"token_name_ref": secret_name(job, ENDPOINT_TOKEN)}}],
             "envs": [*marker(job), *variables(job, server.container)],
             "mounts": volume_mounts(server.container, execution),
-            **shared(for_endpoint(execution), own.can_be_preempted),
+            **in_common(for_endpoint(execution), own.can_be_preempted),
         },
     }
 
 
-def benchmark_job(
-    job: JobSpec, step: Step, index: int, execution: LeptonExecution, route: Route | None = None
-) -> dict[str, Any]:
-    """One benchmark, as a job of its own that nothing restarts behind our back."""
+def benchmark_job(job: JobSpec, share: Share, execution: LeptonExecution, route: Route | None = None) -> dict[str, Any]:
+    """One benchmark, or several one after the other, as a job that nothing restarts behind our back.
+
+    Raises ConfigError for benchmarks that cannot share a job.
+    """
+    steps = steps_of(job, share)
+    check_image(steps)
+    joint = joint_variables([step_variables(job, step, execution) for step in steps])
+    mounts = [volume_mounts(step.container, execution) for step in steps]
+    script = job_script(job, share, steps, execution, route or unknown_route(job), joint.own)
+    if share.together and len(script.encode()) > LONGEST:
+        raise ConfigError(
+            f"execution.split: {len(steps)} benchmarks are too many for one job: its script has {len(script.encode())} "
+            f"bytes, and a command may have {LONGEST}; raise split"
+        )
+    labels = {"proctor.evaluation": job.evaluation, "proctor.job": job.name}
     return {
         "metadata": {
-            "name": job_name(job, index),
+            "name": share.name,
             "visibility": "private",
-            "labels": {"proctor.evaluation": job.evaluation, "proctor.job": job.name, "proctor.step": step.name},
+            "labels": labels if share.together else {**labels, "proctor.step": share.steps[0]},
         },
         "spec": {
             "resource_shape": execution.resource_shape,
             "affinity": affinity(execution.node_group),
-            "container": {
-                "image": step.container.image,
-                "command": ["/bin/sh", "-c", job_script(job, step, index, execution, route or unknown_route(job))],
-            },
+            "container": {"image": steps[0].container.image, "command": ["/bin/sh", "-c", script]},
             "shared_memory_size": execution.shared_memory_size,
             "completions": 1,
             "parallelism": 1,
             "max_failure_retry": 0,
             "max_job_failure_retry": 0,
             "ttl_seconds_after_finished": KEPT_SECONDS,
-            "envs": [*marker(job), *step_variables(job, step, execution)],
-            "mounts": [*volume_mounts(step.container, execution), *result_mounts(job, step, execution)],
-            **shared(execution),
+            "envs": [*marker(job), *joint.documents],
+            "mounts": [*joint_mounts(mounts), *result_mounts(job, share, execution)],
+            **in_common(execution),
         },
     }
 
 
-def result_mounts(job: JobSpec, step: Step, execution: LeptonExecution) -> list[dict[str, Any]]:
-    """The step's output folder on the volume that this machine sees too."""
+def result_mounts(job: JobSpec, share: Share, execution: LeptonExecution) -> list[dict[str, Any]]:
+    """The output folders on the volume that this machine sees too."""
     results = execution.results
     if results.via != "mount":
         return []
     below = job.output_dir.rstrip("/").rpartition("/")[2]
-    path = "/".join([results.path.rstrip("/"), below, step.name])
-    return [{"from": results.volume, "path": path, "mount_path": CONTAINER_RESULTS}]
+    path = "/".join([results.path.rstrip("/"), below])
+    return [
+        {"from": results.volume, "path": f"{path}/{step}", "mount_path": share.folder(step)} for step in share.steps
+    ]
 
 
 def travelling(container: Container) -> list[EnvVar]:
@@ -177,39 +172,6 @@ def secret_of(job: JobSpec | JobHandle, each: EnvVar) -> str:
 def upload_secret(job: JobSpec | JobHandle, step: Step) -> str:
     """The workspace secret that holds where a step's results are uploaded to."""
     return secret_name(job, f"{RESULTS_URL}.{step.name}")
-
-
-def job_script(job: JobSpec, step: Step, index: int, execution: LeptonExecution, route: Route) -> str:
-    """The shell text of a benchmark, from claim to the way home of its results."""
-    alone = replace(job, steps=(routed(step, route),), server=None, max_parallel=1)
-    files = step_files(job, step.name)
-    values = {
-        "JOB": job.name,
-        "STEP": step.name,
-        "MARK": step_marker(job.name, step.name),
-        "KEY": job_name(job, index),
-        "ALL": CONTAINER_JOB,
-        "ORDER": f"{CONTAINER_JOB}/.proctor/{order_file(job).name}",
-        "RUN_CONFIG": alone.steps[0].run_config,
-        "RUN_CONFIG_FILE": f"{CONTAINER_RESULTS}/.proctor/{files.run_config.name}",
-        "WRAPPER": contained_script(
-            alone, alone.steps[0], execution.endpoint_readiness_timeout, counted=execution.results.via == "mount"
-        ),
-        "VIA": execution.results.via,
-        "LOG_LIMIT": str(execution.results.log_limit << 20),
-    }
-    lines = [f"{name}={shlex.quote(value)}" for name, value in values.items()]
-    return "\n".join([*lines, (resources("proctor.blocks.lepton") / "job.sh").read_text()])
-
-
-def routed(step: Step, route: Route) -> Step:
-    """The step with the endpoint's real address and model in place of what the plan could not know."""
-
-    def real(text: str) -> str:
-        named = text.replace(planned_model(route.name), route.model) if route.model else text
-        return named.replace(f"{planned_base(route.name)}/", f"{route.base}/")
-
-    return replace(step, endpoint_url=real(step.endpoint_url), run_config=real(step.run_config))
 
 
 def unknown_route(job: JobSpec) -> Route:
@@ -268,7 +230,7 @@ def given(section: Section | None) -> dict[str, Any]:
     return section.model_dump(exclude_none=True) if section else {}
 
 
-def shared(execution: LeptonExecution, can_be_preempted: bool | None = None) -> dict[str, Any]:
+def in_common(execution: LeptonExecution, can_be_preempted: bool | None = None) -> dict[str, Any]:
     """What endpoints and jobs have in common."""
     queue = {"priority_class": execution.priority, "can_be_preempted": can_be_preempted}
     return {

@@ -5,6 +5,7 @@ from typing import Any
 
 from proctor.blocks.job import JobSpec
 from proctor.blocks.lepton.render import benchmark_job, endpoint, without_none
+from proctor.blocks.lepton.shares import shares, steps_of
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import LeptonExecution
 
@@ -13,8 +14,9 @@ def check_documents(job: JobSpec, execution: LeptonExecution) -> None:
     """Raise ConfigError for the first thing in the documents of a job that cannot be right."""
     if job.server:
         refusing("deployment", check_endpoint, endpoint(job, job.server, execution))
-    for index, step in enumerate(job.steps):
-        refusing(step.benchmark, check_job, benchmark_job(job, step, index, execution))
+    for share in shares(job, execution):
+        first = steps_of(job, share)[0].benchmark
+        refusing(first, check_job, benchmark_job(job, share, execution))
 
 
 def refusing(where: str, check: Callable[[Mapping[str, Any]], None], document: Mapping[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """How a step on Lepton is doing, from what Lepton lists, what we asked for, and what the step wrote; pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -23,6 +23,8 @@ EXIT_TIMEOUT = 124
 MOVED = "Lepton took it off its node and runs it again"
 """What is said about a job that waits after it has run."""
 
+TURN = "waits for its turn"
+BEFORE_TURN = "its job ended before its turn came"
 WHY = 60.0
 """Seconds between two questions why a job still waits."""
 QUESTIONS = 5
@@ -39,8 +41,12 @@ class Verdict:
     next: Next = ""
 
 
-def verdict(stages: Mapping[str, Stage], asked: Asked, job: SeenJob | None, limits: "Limits", now: float) -> Verdict:
+def verdict(
+    stages: Mapping[str, Stage], asked: Asked, job: SeenJob | None, limits: "Limits", now: float, *, turn: bool = True
+) -> Verdict:
     """How a step is doing at this time (seconds of the epoch).
+
+    `turn`: it is the one that its job runs when that runs, or ran when that ended.
 
     | stage.exit | asked for | Lepton says          | verdict |
     |---|---|---|---|
@@ -64,7 +70,7 @@ def verdict(stages: Mapping[str, Stage], asked: Asked, job: SeenJob | None, limi
         words = f"{MOVED}: it {words}" if asked.moved else words
         return Verdict(StepStatus(JobState.PENDING, message=words), while_waiting(asked, job, limits, now))
     if means.phase is Phase.RUNNING:
-        status = running(stages, asked)
+        status = running(stages, asked) if turn or stages else StepStatus(JobState.PENDING, message=TURN)
         late = limits.clock and asked.running and now > asked.running + limits.clock + LATE
         return Verdict(status, "give up running" if late else "")
     if means.phase is Phase.STOPPED:
@@ -83,20 +89,22 @@ class Limits:
 
     queue: float
     clock: float | None = None
-    """The benchmark's own wall-clock limit."""
+    """The wall-clock limits of the job's benchmarks together."""
     why: float = WHY
     """Between two questions why it waits."""
 
     @classmethod
-    def of(cls, queue_timeout: float, step: Step | None, steps: int) -> "Limits":
-        """Those of a step, one of so many."""
-        return cls(queue_timeout, step.timeout if step else None, WHY * max(1.0, steps / QUESTIONS))
+    def of(cls, queue_timeout: float, together: Sequence[Step], steps: int) -> "Limits":
+        """Those of a job with these benchmarks, of an evaluation with so many."""
+        clocks = [each.timeout for each in together if each.timeout]
+        clock = sum(clocks) if clocks and len(clocks) == len(together) else None
+        return cls(queue_timeout, clock, WHY * max(1.0, steps / QUESTIONS))
 
 
 def unlisted(asked: Asked, now: float) -> Verdict:
     """A step without a job on Lepton."""
     if not asked.at:
-        return Verdict(StepStatus(JobState.PENDING, message="waits for its turn"))
+        return Verdict(StepStatus(JobState.PENDING, message=TURN))
     if asked.id and now > asked.at + SETTLE:
         return Verdict(StepStatus(JobState.UNKNOWN, message="Lepton does not list its job"), "vanished")
     return Verdict(StepStatus(JobState.PENDING, message="its job is being created"))
@@ -129,13 +137,16 @@ def started(stages: Mapping[str, Stage], asked: Asked) -> datetime | None:
     return datetime.fromtimestamp(asked.running, UTC) if asked.running else None
 
 
-def last_word(means: Meaning, why: str, *, may_recur: bool, trouble: str) -> tuple[str, str]:
+def last_word(means: Meaning, why: str, *, may_recur: bool, trouble: str, begun: bool = True) -> tuple[str, str]:
     """Exit code and words for a step that ended without a word of its own.
 
-    `why` is what its events say, `may_recur` that another attempt may help, `trouble` why its output did not come home.
+    `why` is what its events say, `may_recur` that another attempt may help, `trouble` why its output did not come home,
+    and `begun` whether its turn had come in a job that it shares.
     """
     if means.phase is Phase.COMPLETED:
         return "65", f"Lepton says that it completed, but its results did not come home: {trouble}"
+    if not begun:
+        return "lost", BEFORE_TURN
     if why:
         return ("lost", why) if may_recur else ("70", why)
     if means.phase is Phase.ARCHIVED:

@@ -247,11 +247,14 @@ class Workspace:
         listed = self.ask(question, lambda client: client.shapes.list_shapes(node_group=group, purpose=purpose))
         return [seen_shape(each) for each in listed]
 
-    def log(self, kind: str, name: str, since: float) -> Iterator[tuple[int, str]]:
-        """Time (ns of the epoch) and text of every line that a job (its id) or an endpoint (its name) has printed."""
+    def log(self, kind: str, name: str, since: float, words: str = "") -> Iterator[tuple[int, str]]:
+        """Time (ns of the epoch) and text of every line that a job (its id) or an endpoint (its name) has printed.
+
+        With `words` only of those that hold them.
+        """
         start, known = int(since * NANO), set[tuple[int, str, str]]()
         while True:
-            rows = self.log_page(kind, name, start)
+            rows = self.log_page(kind, name, start, words)
             fresh = [row for row in rows if row not in known]
             yield from ((time_ns, text) for time_ns, _, text in fresh)
             if len(rows) < LOG_PAGE or not fresh:
@@ -259,7 +262,7 @@ class Workspace:
             start = fresh[-1][0]
             known = {row for row in rows if row[0] == start}
 
-    def log_page(self, kind: str, name: str, start: int) -> list[tuple[int, str, str]]:
+    def log_page(self, kind: str, name: str, start: int, words: str) -> list[tuple[int, str, str]]:
         """Up to a page of lines from a time (ns) on, oldest first: time, replica, text."""
         who = {"name_or_job": name} if kind == "job" else {"name_or_deployment": name}
         end = time.time_ns() + 3600 * NANO
@@ -267,7 +270,7 @@ class Workspace:
         answer = ask(
             f"the log of {name}",
             lambda client: client.log.get_log(
-                **who, start=start, end=end, limit=LOG_PAGE, direction="forward", timeout=LOG_TIMEOUT
+                **who, start=start, end=end, limit=LOG_PAGE, direction="forward", q=words, timeout=LOG_TIMEOUT
             ),
             LOGS,
         )

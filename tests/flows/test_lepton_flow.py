@@ -109,6 +109,17 @@ def test_cancelling_leaves_nothing_in_the_workspace(stack: Stack, cloud: Service
     assert run.until() == "Cancelled"
 
 
+@pytest.mark.parametrize("cloud", ["new"], indirect=True)
+def test_all_benchmarks_may_share_one_job(stack: Stack, cloud: Service, shared: Path, endpoint: str) -> None:
+    settings = two(cloud, shared, endpoint, "pass", split=1, results={"via": "log"})
+    run = stack.start("lepton", settings)
+    assert run.until(seconds=120) == "Completed", run.message
+    results = json.loads((run.folder / "results.json").read_text())["benchmarks"]
+    assert len(results) == 2 and all(each["scores"] for each in results)
+    assert len([each for each in cloud.requests if (each.method, each.path) == ("POST", "/jobs")]) == 1
+    assert nothing_left(cloud)
+
+
 def fake_server(port: int, life: int = 0) -> dict[str, Any]:
     """The fake harness's model server as a deployment."""
     command = f"fake-server {port} 0 {life}"

@@ -10,7 +10,7 @@ from proctor.blocks.job import Container, EnvVar, JobHandle, JobSpec, Server, St
 from proctor.blocks.job_files import step_files, write_exit
 from proctor.blocks.lepton.block import LeptonBackend
 from proctor.blocks.lepton.ledger import opened
-from proctor.blocks.lepton.render import job_name
+from proctor.blocks.lepton.shares import job_name
 from proctor.configs.execution_schema import LeptonExecution
 from tests.contract import Setup
 from tests.lepton.login import section

@@ -14,7 +14,8 @@ from proctor.blocks.job import JobHandle, JobSpec, JobState
 from proctor.blocks.job_files import step_files
 from proctor.blocks.lepton import connection
 from proctor.blocks.lepton.overseer import handle_of
-from proctor.blocks.lepton.render import endpoint_name, job_name
+from proctor.blocks.lepton.render import endpoint_name
+from proctor.blocks.lepton.shares import job_name
 from tests.lepton.archives import lines, packed
 from tests.lepton.login import log_in
 from tests.lepton.place import ENDS, RUNS, Place, asks, wait_until

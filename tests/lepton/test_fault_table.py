@@ -101,7 +101,7 @@ TABLE = {
         ),
     ),
     "500, 502, 503, 504": Row(
-        ("connection.try_again", "connection.asking", "overseer.start_steps"),
+        ("connection.try_again", "connection.asking", "overseer.start_jobs"),
         (
             "faults::TestLooking::test_a_passing_fault_is_not_seen",
             "faults::TestLooking::test_a_lasting_fault_is_unseen_and_never_failed",
@@ -118,7 +118,7 @@ TABLE = {
         ),
     ),
     "a creation whose reply is lost": Row(
-        ("overseer.adopt", "overseer.ask_for", "overseer.start_steps", "servers.ensure"),
+        ("overseer.adopt", "overseer.ask_for", "overseer.start_jobs", "servers.ensure"),
         (
             "faults::TestCreation::test_a_lost_reply_is_resolved_by_looking",
             "faults::TestCreation::test_a_submission_that_comes_again_much_later_looks_first",

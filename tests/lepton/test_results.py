@@ -14,7 +14,8 @@ from proctor.blocks.job import Container, EnvVar, JobHandle, JobState
 from proctor.blocks.job_files import step_files
 from proctor.blocks.lepton import connection, homecoming
 from proctor.blocks.lepton.homecoming import assembled
-from proctor.blocks.lepton.render import job_name, secret_of
+from proctor.blocks.lepton.render import secret_of
+from proctor.blocks.lepton.shares import job_name
 from tests.engine import fake_harness_image
 from tests.lepton.archives import lines
 from tests.lepton.login import log_in

@@ -9,7 +9,8 @@ import pytest
 from proctor.blocks.errors import RejectedError
 from proctor.blocks.job import JobHandle, JobSpec, JobState
 from proctor.blocks.job_files import step_files
-from proctor.blocks.lepton.render import endpoint_name, job_name
+from proctor.blocks.lepton.render import endpoint_name
+from proctor.blocks.lepton.shares import job_name
 from tests.lepton.login import log_in
 from tests.lepton.place import RUNS, Place, asks, wait_until
 from tests.lepton.service import Service

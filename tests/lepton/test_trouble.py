@@ -11,7 +11,7 @@ from proctor.blocks.errors import RejectedError, TransientError
 from proctor.blocks.job import JobHandle, JobState, StepStatus
 from proctor.blocks.job_files import step_files
 from proctor.blocks.lepton import connection, logs, overseer, workspace
-from proctor.blocks.lepton.render import job_name
+from proctor.blocks.lepton.shares import job_name
 from proctor.blocks.stage_files import lost
 from tests.lepton.archives import lines, packed
 from tests.lepton.login import log_in

@@ -28,6 +28,11 @@ def said(**sections: Any) -> list[str]:
         ({"execution": {"type": "process", "max_parallel": 4}}, "mode: sequential is not used"),
         ({"execution": {"type": "lepton", "num_replicas": 2}}, "execution.num_replicas is not used"),
         ({"execution": {"type": "slurm", "gres": "gpu:8", "gpus_per_node": 8}}, "both count"),
+        ({"execution": {"type": "lepton", "split": 2, "max_parallel": 4}}, "max_parallel 4 is not used"),
+        (
+            {"execution": {"type": "slurm", "split": 2, "server_per_benchmark": True}, "deployment": VLLM},
+            "split 2 is not used",
+        ),
         (
             {"execution": {"type": "lepton", "stall_timeout": 1800}, "target": {"api_endpoint": ENDPOINT}},
             "stall_timeout is not used",

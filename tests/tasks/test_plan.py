@@ -52,6 +52,19 @@ def test_it_is_said_where_no_response_cache_outlives_a_job() -> None:
     assert ["asks everything again" in each for each in said] == [True, False]
 
 
+def test_benchmarks_that_share_a_job_of_the_cloud_have_folders_of_their_own_and_one_image() -> None:
+    tasks = [{"name": "mmath_en"}, {"name": "mmath_fr"}]
+    found = planned(execution={"type": "lepton", "split": 1}, evaluation={"tasks": tasks})
+    folders = [yaml.safe_load(step.run_config)["config"]["output_dir"] for step in found.jobs[0].steps]
+    assert folders == ["/results/mmath_en.0", "/results/mmath_fr.1"]
+    spread = planned(execution={"type": "lepton", "split": 2}, evaluation={"tasks": tasks})
+    assert len(spread.jobs) == 1, "one server for all of them"
+    tasks[1]["container"] = "another/image:1"
+    words = r"execution.split: \S+mmath_en runs \S+ and \S+mmath_fr runs another/image:1, but"
+    with pytest.raises(ConfigError, match=words):
+        planned(execution={"type": "lepton", "split": 1}, evaluation={"tasks": tasks, "trust_unlisted": True})
+
+
 def test_one_job_holds_every_benchmark_and_one_server() -> None:
     tasks = [{"name": "mmath_en"}, {"name": "mmath_fr"}, {"name": "hellaswag"}]
     deployment = {"type": "vllm", "checkpoint_path": "/models/llama", "served_model_name": "llama"}
