@@ -59,7 +59,9 @@ async def release_step(watcher: Watcher, step: str) -> bool:
     try:
         await asyncio.to_thread(watcher.backend.cancel, [sight.handle], step)
     except Exception as error:  # noqa: BLE001 whatever it is, it is tried again, and the other steps are heard
-        get_run_logger().warning("%s is not released yet: %s", step, error)
+        if watcher.complaints.get(step) != str(error):
+            get_run_logger().warning("%s is not released yet: %s", step, error)
+        watcher.complaints[step] = str(error)
         return False
     watcher.nudge()
     return True

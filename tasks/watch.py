@@ -34,6 +34,8 @@ class Watcher:
         """Whether the evaluation itself is being cancelled, so that nothing more may be submitted."""
         self.ended_why: dict[str, str] = {}
         """Why a step was ended by us, by its name."""
+        self.complaints: dict[str, str] = {}
+        """Why a step that was to be ended has not been, as it was last said."""
         self.trouble = ""
         """The last reason why the backend could not be asked; empty while it answers."""
         self.unreleased: set[str] = set()

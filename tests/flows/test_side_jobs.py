@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from proctor.blocks.job import JobSpec
 from proctor.blocks.simulated.block import SimulatedBackend
 from proctor.configs.schema import EvaluationConfig
 from proctor.tasks.api import prompt_api
+from proctor.tasks.cancellation import LISTEN_SECONDS
 from proctor.tasks.plan import plan
 from proctor.tasks.publish import publish_plan
 from proctor.tasks.records import this_run
@@ -76,6 +78,8 @@ def test_a_listener_that_fails_is_no_cancellation(stack: Stack, tmp_path: Path, 
     (alpha,) = wait_for(lambda: [each for each in run.benchmarks() if each["name"] == "fake.alpha"])
     run.cancel(alpha["id"])
     wait_for(lambda: "is not released yet" in logs(stack, run.flow_run_id), 30)
+    time.sleep(2.5 * LISTEN_SECONDS)
+    assert logs(stack, run.flow_run_id).count("is not released yet") == 1, "it is tried again, and not said again"
     missing.mkdir()
     wait_for(lambda: run.states()["alpha"] == "Cancelled", 30)
     go(run)
