@@ -27,7 +27,7 @@ class LeptonSetup(Setup):
 
     results = "/results"
 
-    def __init__(self, folder: Path, service: Service, split: int | None = None, **results: object) -> None:
+    def __init__(self, folder: Path, service: Service, results: dict[str, object], split: int | None = None) -> None:
         super().__init__(folder)
         self.service = service
         self.folder.mkdir()
@@ -54,6 +54,11 @@ class LeptonSetup(Setup):
         self.service.kill(share_of(handle, step, self.execution).name)
 
 
+def uploaded(storage: Storage) -> dict[str, object]:
+    """Results by way of an object store."""
+    return {"via": "object", "url": storage.url, "options": storage.options}
+
+
 class TestMountedOnLegacyEndpoints(RunningContract):
     family: ClassVar[Literal["legacy", "new"]] = "legacy"
     results: ClassVar[dict[str, object]] = {"via": "mount", "volume": "node-nfs:shared"}
@@ -62,7 +67,7 @@ class TestMountedOnLegacyEndpoints(RunningContract):
     def setup(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
         with Service(self.family, runner="docker", deletion=0.05) as service:
             log_in(monkeypatch, service)
-            yield LeptonSetup(tmp_path, service, **self.results)
+            yield LeptonSetup(tmp_path, service, self.results)
 
 
 class TestMountedOnNewEndpoints(TestMountedOnLegacyEndpoints):
@@ -98,7 +103,7 @@ class TestThroughAnObjectStore(TestThroughTheLog):
     def setup(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: Storage) -> Iterator[Setup]:
         with Service("new", runner="docker", deletion=0.05) as service:
             log_in(monkeypatch, service)
-            yield LeptonSetup(tmp_path, service, via="object", url=storage.url, options=storage.options)
+            yield LeptonSetup(tmp_path, service, uploaded(storage))
 
 
 class TestOneJobOnAVolume(RunningContract):
@@ -108,7 +113,7 @@ class TestOneJobOnAVolume(RunningContract):
     def setup(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
         with Service("new", runner="docker", deletion=0.05) as service:
             log_in(monkeypatch, service)
-            yield LeptonSetup(tmp_path, service, split=1, via="mount", volume="node-nfs:shared")
+            yield LeptonSetup(tmp_path, service, {"via": "mount", "volume": "node-nfs:shared"}, split=1)
 
     def test_a_job_runs_and_answers_by_name(self, setup: Setup) -> None:
         assert isinstance(setup, LeptonSetup)
@@ -144,7 +149,7 @@ class TestOneJobThroughTheLog(TestOneJobOnAVolume):
     def setup(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
         with Service("new", runner="docker", deletion=0.05) as service:
             log_in(monkeypatch, service)
-            yield LeptonSetup(tmp_path, service, split=1, via="log")
+            yield LeptonSetup(tmp_path, service, {"via": "log"}, split=1)
 
     def test_answered_requests_are_counted_while_it_runs(self, setup: Setup) -> None:
         pytest.skip("its cache is not to be seen from here")
@@ -182,4 +187,4 @@ class TestOneJobThroughAnObjectStore(TestOneJobThroughTheLog):
     def setup(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: Storage) -> Iterator[Setup]:
         with Service("legacy", runner="docker", deletion=0.05) as service:
             log_in(monkeypatch, service)
-            yield LeptonSetup(tmp_path, service, split=1, via="object", url=storage.url, options=storage.options)
+            yield LeptonSetup(tmp_path, service, uploaded(storage), split=1)
