@@ -12,9 +12,10 @@ start, wrong = threading.Barrier(8), []
 def ask(number):
     start.wait()
     try:
+        if number % 2:
+            connect(f"unix:///nowhere{number}")
         with engine_errors():
-            if number % 2:
-                connect(f"unix:///nowhere{number}")
+            pass
     except TransientError:
         pass
     except Exception as error:
