@@ -14,6 +14,7 @@ from proctor.blocks.docker.request import numbers, volume
 from proctor.blocks.job import JobHandle, JobSpec
 from proctor.blocks.job_files import CONTAINER_JOB, CONTAINER_RESULTS, order_file, step_files
 from proctor.blocks.stage_files import STAGES, read_folder
+from proctor.blocks.unpacking import extract
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -103,12 +104,12 @@ def read_one(client: "DockerClient", container: str, path: str) -> bytes | None:
 
 
 def bring(client: "DockerClient", entry: Mapping[str, Any], folder: Path) -> None:
-    """A step's whole output folder; members that would leave it are refused by the tar filter."""
+    """A step's whole output folder; members that would leave it are refused."""
     stream, _ = client.api.get_archive(entry["Id"], CONTAINER_RESULTS)
     with tarfile.open(fileobj=Chunks(stream), mode="r|") as tar:
         for member in tar:
             member.name = member.name.removeprefix(CONTAINER_RESULTS.strip("/")).lstrip("/") or "."
-            tar.extract(member, folder, filter="data")
+            extract(tar, member, folder)
 
 
 class Chunks(io.RawIOBase):

@@ -19,6 +19,7 @@ from proctor.blocks.job import JobHandle, JobSpec, Step
 from proctor.blocks.job_files import step_files
 from proctor.blocks.lepton.shares import share_of
 from proctor.blocks.lepton.workspace import EARLIER, SeenJob, Workspace
+from proctor.blocks.unpacking import extract
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import LeptonExecution, LeptonResults
 from proctor.configs.host_env import host_value
@@ -219,7 +220,8 @@ def unpack(packed: bytes, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as archive:
-            archive.extractall(folder, filter="data")
+            for member in archive:
+                extract(archive, member, folder)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise ResultError(f"{folder.name}: its packed results cannot be unpacked: {error}") from error
 

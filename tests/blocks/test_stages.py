@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
 import pytest
 
 from proctor.blocks import stage_files
@@ -213,6 +214,11 @@ def test_timeout_ends_a_harness_that_ignores_term(bench: Bench) -> None:
     assert (status.state, status.exit_code, status.message) == (JobState.FAILED, 124, "timed out after 1 s")
 
 
+def sleeping(seconds: str) -> list[int]:
+    """The processes that sleep for so long."""
+    return [each.pid for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"] == ["sleep", seconds]]
+
+
 def test_term_is_forwarded_and_leaves_nothing_behind(bench: Bench) -> None:
     bench.write('touch "$OUT/up"; setsid sleep 61.7 & sleep 61.7')
     job = bench.job("a.0")
@@ -221,8 +227,7 @@ def test_term_is_forwarded_and_leaves_nothing_behind(bench: Bench) -> None:
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 143
     assert stage_files.lost(join(read_folder(bench.root / "a.0", job.name), GONE)), "nobody said that it was meant"
-    left = subprocess.run(["pgrep", "-fx", "sleep 61.7"], capture_output=True, text=True, check=False).stdout
-    assert left == ""
+    assert not sleeping("61.7")
 
 
 def test_term_while_it_waits_for_its_turn(bench: Bench) -> None:
@@ -358,8 +363,7 @@ def test_what_a_harness_leaves_behind_is_ended_with_it(bench: Bench) -> None:
     bench.write('setsid sleep 62.3 & echo x >"$OUT/results.yml"')
     job = bench.job("a.0")
     assert bench.run(job, job.steps[0]).state is JobState.COMPLETED
-    left = subprocess.run(["pgrep", "-fx", "sleep 62.3"], capture_output=True, text=True, check=False).stdout
-    assert left == ""
+    assert not sleeping("62.3")
 
 
 LOST_STEP = StepStatus(JobState.FAILED, None, "lost: its processes are gone")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socketserver
 import subprocess
 from collections.abc import Iterator
@@ -25,6 +26,9 @@ from tests import cluster
 from tests.cli.machine import Machine
 from tests.conftest import unavailable
 from tests.lepton.service import Service
+
+
+needs_ssh = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="no OpenSSH here")
 
 
 def job(image: str = "example/a:1", *mounts: Mount) -> JobSpec:
@@ -69,12 +73,14 @@ def agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     process.wait()
 
 
+@needs_ssh
 def test_no_key_at_all(tmp_path: Path, no_agent: None) -> None:
     found = problems(check_keys(host(tmp_path, None)))
     assert "ssh-add KEY" in found["there is no private key to log in with: no file, and no agent holds one"]
     assert not problems(check_keys(host(tmp_path, new_key(tmp_path, ""))))
 
 
+@needs_ssh
 def test_a_key_with_a_passphrase_needs_an_agent(tmp_path: Path, agent: None) -> None:
     section = host(tmp_path, new_key(tmp_path, "secret"))
     (words,) = problems(check_keys(section))
@@ -173,6 +179,7 @@ def test_a_machine_without_docker_is_told_so_before_anything_starts(
     assert not list(check_socket(LocalExecution(), path))
 
 
+@pytest.mark.live
 def test_a_user_whom_the_engine_refuses() -> None:
     if os.geteuid() != 0:
         unavailable("only root can become another user")
