@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,6 +190,15 @@ def connect(login: Login) -> list[paramiko.SSHClient]:
 def open_client(name: str, where: Place, login: Login, depth: int) -> list[paramiko.SSHClient]:
     """A connection to this place, through its proxies."""
     before: list[paramiko.SSHClient] = []
+    with ExitStack() as failed:
+        failed.callback(lambda: close_all(before))
+        client = log_in(name, where, login, depth, before)
+        failed.pop_all()
+    return [*before, client]
+
+
+def log_in(name: str, where: Place, login: Login, depth: int, before: list[paramiko.SSHClient]) -> paramiko.SSHClient:
+    """A connection to this place; those to the jump hosts before it are added to `before`, also where it fails."""
     client, keys = paramiko.SSHClient(), paramiko.HostKeys()
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
     for path in where.known_hosts:
@@ -222,7 +231,7 @@ def open_client(name: str, where: Place, login: Login, depth: int) -> list[param
     transport = client.get_transport()
     if transport is not None:
         transport.set_keepalive(KEEPALIVE)
-    return [*before, client]
+    return client
 
 
 def agent_key(files: Sequence[str]) -> paramiko.PKey | None:

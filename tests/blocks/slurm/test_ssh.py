@@ -2,6 +2,7 @@
 
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from proctor.blocks.slurm.ssh import Connection
 from proctor.blocks.slurm.ssh_config import Login, place
 from proctor.configs.errors import ConfigError
 from tests.cluster import SSH_PORT, SSHD, USER, ssh_config
+from tests.flows.stack import wait_for
 from tests.wan_proxy import WanProxy
 
 pytestmark = pytest.mark.live
@@ -61,6 +63,24 @@ def test_jump_hosts_are_followed() -> None:
     assert connection.run("echo $SSH_CONNECTION").text.startswith("127.0.0.1")
     assert len(connection.clients) == 2
     connection.close()
+
+
+@pytest.mark.parametrize("port", [1, SSH_PORT], ids=["nobody listens", "refused"])
+def test_a_jump_host_before_a_cluster_that_is_away_is_let_go(tmp_path: Path, port: int) -> None:
+    """Or each look at a cluster that is down for a night would leave a login on its jump host behind."""
+    options = {"ProxyJump": "cluster", "IdentityFile": str(SSHD / "wrong_key")}
+    config = ssh_config(tmp_path, port, **options)
+    Path(config).write_text(Path(config).read_text().replace("Host cluster\n", "Host away\n") + jump())
+    before = threading.active_count()
+    for _ in range(3):
+        with pytest.raises((TransientError, RejectedError)):
+            Connection(login(hostname="away", config=config)).run("true")
+    wait_for(lambda: threading.active_count() <= before, 10)
+
+
+def jump() -> str:
+    """The test cluster as a host to jump from."""
+    return (SSHD / "ssh_config").read_text().partition("Host cluster-jump")[0]
 
 
 def test_a_proxy_command_is_used(tmp_path: Path) -> None:
