@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.stack import Stack
-from tests.flows.test_slurm_flow import PROCTOR, STEPS, config, package, remote_folder, submitted
+from tests.cluster import as_user
+from tests.flows.stack import Stack, free_port, wait_for
+from tests.flows.test_slurm_flow import PROCTOR, STEPS, config, package, remote_folder, served, starts, submitted
+from tests.flows.test_slurm_losses import away, job_ids, node_of, result, row
 
 __all__ = ["package"]
 pytestmark = pytest.mark.live
@@ -38,3 +40,42 @@ def test_each_job_has_a_server_of_its_own(
     )
     assert said.stdout.count("fake server is up") == 2, "what they wrote came home"
     assert "==> server.1 <==" in said.stdout
+
+
+def test_a_server_without_enough_memory_is_told_and_not_started_again(
+    stack: Stack, tmp_path: Path, shared: Path, package: str
+) -> None:
+    hog = 'python3 -c "held = [bytearray(50_000_000) for _ in range(40)]"'
+    settings = config(tmp_path, shared, package, "", "'alpha' in str(out) or time.sleep(300)", memory="400M")
+    settings["target"], settings["deployment"] = {}, served(package, port := free_port())
+    settings["deployment"]["command"] = f"""sh -c 'fake-server {port} & sleep 8; {hog}; kill $!; exit 1'"""
+    run = stack.start("slurm", settings)
+    assert run.until(seconds=240) == "Failed", run.message
+    assert run.states() == {"alpha": "Completed", "beta": "Failed"}
+    told = "server died: out of memory: the kernel killed the server; ask for more with execution.memory"
+    assert result(run)["beta"]["message"].startswith(told)
+    assert told in str(run.benchmarks()), "the state of its run says so too"
+    assert "out of memory" in row(run, "server")["message"]
+    assert starts(remote_folder(shared, run)) == {"alpha": 1, "beta": 1}
+    assert len(submitted(run)) == 1
+
+
+def test_a_server_that_lost_one_of_its_nodes_starts_again_on_others_with_what_was_not_done(
+    stack: Stack, tmp_path: Path, shared: Path, package: str
+) -> None:
+    script = "'alpha' in str(out) or (out / 'again').exists() or ((out / 'again').write_text(''), time.sleep(300))"
+    elsewhere = {"nodes": 2, "sbatch_extra_flags": {"exclude": "n1"}}
+    settings = config(tmp_path, shared, package, "", script, **elsewhere)
+    settings["target"], settings["deployment"] = {}, served(package, port := free_port())
+    settings["deployment"]["command"] = f"""sh -c '[ "$SLURM_PROCID" -gt 0 ] || exec fake-server {port}; sleep 900'"""
+    run = stack.start("slurm", settings)
+    wait_for(lambda: starts(remote_folder(shared, run))["beta"] == 1, 180)
+    (first,) = job_ids(run)
+    last = as_user("scontrol", "show", "hostnames", node_of(first)).split()[-1]
+    with away(f"slurmd.{last}"):
+        wait_for(lambda: len(submitted(run)) == 2, 120)
+        assert run.until(seconds=180) == "Completed", run.message
+    assert starts(remote_folder(shared, run)) == {"alpha": 1, "beta": 2}
+    assert result(run)["beta"]["attempts"] == 2
+    log = remote_folder(shared, run) / "server" / "harness.log"
+    assert log.read_text().count("fake server is up") == 2
