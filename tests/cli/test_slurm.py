@@ -1,5 +1,6 @@
 """An evaluation on the real cluster as its user sees it: states in Slurm's words, logs, kill, and a cluster that vanishes."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from tests.cli.machine import Machine
 from tests.cluster import SSH_PORT, SSHD, as_user, fake_harness, ssh_config
-from tests.flows.stack import wait_for
+from tests.flows.stack import free_port, wait_for
 from tests.wan_proxy import WanProxy
 
 pytestmark = pytest.mark.live
@@ -86,8 +87,8 @@ def living(evaluation: str) -> str:
 
 def test_status_says_why_a_job_waits_and_kill_ends_it(cluster: Cluster, full: None) -> None:
     evaluation = cluster.start()
-    words = wait_for(lambda: found if "pending" in (found := cluster.words(evaluation)) else "", 60)
-    assert re.search(r"pending: (Resources|Priority)", words), words
+    told = r"pending: (Resources|Priority), \d(st|nd|rd|th) of \d+, estimated start \d\d:\d\d"
+    wait_for(lambda: re.search(told, cluster.words(evaluation)), 90)
     assert living(evaluation)
     assert cluster.machine.run("kill", evaluation).returncode == 0
     wait_for(lambda: not living(evaluation), 30)
@@ -99,6 +100,31 @@ def test_status_names_the_node_and_logs_follow_the_benchmark(cluster: Cluster) -
     assert re.search(r"\bn[1-4]\b", words), words
     followed = cluster.machine.run("logs", f"{evaluation}.alpha", "--follow")
     assert "the harness speaks" in followed.stdout
+    assert cluster.machine.run("status", evaluation, "--watch").returncode == 0
+
+
+SERVED = """
+deployment: {{type: generic, command: "sh -c 'exec fake-server \\"$2\\" 8' serve --port {port}", port: {port}, served_model_name: fake-model, packages: [{package}]}}
+"""
+
+
+def test_status_tells_of_the_server_and_of_what_the_benchmarks_have_done(cluster: Cluster) -> None:
+    script = "(out / 'progress').write_text('412'); time.sleep(6)"
+    path = cluster.machine.work / "served.yaml"
+    text = cluster.text(0).partition("target:")[0].replace("deployment: none", "deployment: generic")
+    tasks = [{"name": f"fake.{name}", "packages": [str(cluster.values["package"])]} for name in ("a", "b", "c")]
+    rest = {"trust_unlisted": True, "env_vars": {"FAKE_SCRIPT": f"lit:{script}"}, "tasks": tasks}
+    port = {"port": free_port(), "package": cluster.values["package"]}
+    path.write_text(f"{text}{SERVED.format(**port)}evaluation: {json.dumps(rest)}\n")
+    done = cluster.machine.run("run", "--config", str(path), "--detach")
+    assert done.returncode == 0, done.stderr
+    evaluation = done.stdout.strip()
+    for told in (
+        r"running on n[1-4], server loading \d+ s",
+        r"running on n[1-4], benchmark 2 of 3",
+        r"(?m)^fake\.b +RUNNING .* 412 ",
+    ):
+        wait_for(lambda told=told: re.search(told, cluster.words(evaluation)), 120)  # type: ignore[misc]
     assert cluster.machine.run("status", evaluation, "--watch").returncode == 0
 
 

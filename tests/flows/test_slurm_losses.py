@@ -15,9 +15,11 @@ import pytest
 
 from proctor.blocks.process import processes
 from proctor.blocks.stages import step_marker
-from tests.cluster import SCRIPTS, SLURM, as_user
+from tests.bare_cluster import bare_cluster
+from tests.cluster import SCRIPTS, SLURM, SSH_PORT, as_user, ssh_config
 from tests.flows.stack import Run, Stack, wait_for
 from tests.flows.test_slurm_flow import PROCTOR, STEPS, config, package, remote_folder, starts, submitted
+from tests.wan_proxy import WanProxy
 
 __all__ = ["package"]
 pytestmark = pytest.mark.live
@@ -174,3 +176,41 @@ def test_a_controller_that_stays_away_leaves_the_job_to_be_resumed(
     assert run.until("Completed", "Failed", seconds=180) == "Completed", run.message
     assert starts(folder) == {"alpha": 1, "beta": 1}
     assert len(submitted(run)) == 1
+
+
+def test_another_login_node_takes_over(stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str) -> None:
+    script = "'beta' in str(out) or [time.sleep(0.2) for _ in range(900) if not (out.parent / 'go').exists()]"
+    with WanProxy(SSH_PORT) as proxy:
+        path = ssh_config(tmp_path, proxy.port)
+        run = stack.start("slurm", config(tmp_path, shared, package, endpoint, script, ssh_config=path))
+        wait_for(lambda: row(run, STEPS["alpha"]).get("state") == "RUNNING", 180)
+        ssh_config(tmp_path, SSH_PORT)
+        known = (tmp_path / "known_hosts").read_text()
+        (tmp_path / "known_hosts").write_text("")
+        proxy.refuse = True
+        proxy.cut()
+    time.sleep(3)
+    seen = row(run, STEPS["alpha"])
+    time.sleep(10)
+    assert row(run, STEPS["alpha"]) == seen, "the last state, and its age, while the new node's key is not known"
+    assert run.state == "Running"
+    (tmp_path / "known_hosts").write_text(known)
+    as_user("touch", str(remote_folder(shared, run) / "go"))
+    assert run.until(seconds=180) == "Completed", run.message
+    assert starts(remote_folder(shared, run)) == {"alpha": 1, "beta": 1}
+    assert len(submitted(run)) == 1
+
+
+def test_a_controller_killed_right_after_it_started_a_job_costs_an_attempt_and_nothing_else(
+    stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
+) -> None:
+    with bare_cluster() as bare:
+        settings = config(tmp_path, shared, package, endpoint, "time.sleep(2)", **bare.changes())
+        bare.as_user("sbatch", "--output=/dev/null", "--wrap", "true")
+        time.sleep(8)
+        run = stack.start("slurm", settings)
+        wait_for(lambda: list(remote_folder(shared, run).glob(".proctor/*/begun")), 180, 0.02)
+        with bare.controller_killed():
+            pass
+        assert run.until(seconds=300) == "Completed", run.message
+        assert {name: each["attempts"] for name, each in result(run).items()} == {"alpha": 2, "beta": 2}
