@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from proctor.blocks.job import JobHandle, JobSpec, JobState, Step, StepStatus
+from proctor.blocks.job import JobHandle, JobSpec, JobState, ServerStatus, Step, StepStatus
 from proctor.configs.records import SERVER_STEP
 from proctor.tasks.attempts import attempt_of
 from proctor.tasks.sight import Sight
@@ -42,7 +42,7 @@ def _server_row(kind: str, sights: Sequence[Sight]) -> Row:
     """The server of a job, of its latest attempt; it is let go when the last benchmark has ended."""
     sight = max(sights, key=lambda each: attempt_of(each.handle.name), default=None)
     server = sight.status.server if sight else None
-    state, message = (server.state, server.message) if server else (JobState.PENDING, "not submitted")
+    state, message = (server.state, _place_of(server, sight)) if server else (JobState.PENDING, "not submitted")
     if all(each.ended for each in sights) and sights and state is not JobState.FAILED:
         state, message = JobState.COMPLETED, "released"
     return {
@@ -57,6 +57,12 @@ def _server_row(kind: str, sights: Sequence[Sight]) -> Row:
         "step": SERVER_STEP,
         "job": sight.handle.name if sight else "",
     }
+
+
+def _place_of(server: ServerStatus, sight: Sight | None) -> str:
+    """What a server does; with what is said about its job where that tells it too: on which node, for how long."""
+    job = sight.status.message if sight else ""
+    return job if server.state is JobState.PENDING and server.message and server.message in job else server.message
 
 
 def _message(status: StepStatus, sight: Sight | None) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,12 +120,15 @@ def test_status_tells_of_the_server_and_of_what_the_benchmarks_have_done(cluster
     done = cluster.machine.run("run", "--config", str(path), "--detach")
     assert done.returncode == 0, done.stderr
     evaluation = done.stdout.strip()
+    said: list[str] = []
     for told in (
         r"running on n[1-4], server loading \d+ s",
         r"running on n[1-4], benchmark 2 of 3",
         r"(?m)^fake\.b +RUNNING .* 412 ",
     ):
-        wait_for(lambda told=told: re.search(told, cluster.words(evaluation)), 120)  # type: ignore[misc]
+        deadline = time.monotonic() + 90
+        while not re.search(told, (said := [*said, cluster.words(evaluation)])[-1]):
+            assert time.monotonic() < deadline, "\n".join([told, *dict.fromkeys(said)])
     assert cluster.machine.run("status", evaluation, "--watch").returncode == 0
 
 

@@ -54,6 +54,15 @@ def test_a_server_is_told_from_its_submission_to_its_release() -> None:
     assert first(seen(JobState.FAILED, died)) == ("server vllm", "FAILED", "out of memory")
 
 
+def test_a_server_that_loads_is_told_with_its_node() -> None:
+    loading = ServerStatus(JobState.PENDING, "loading 3 min")
+    sight = seen(JobState.PENDING, loading)
+    told = "running on n2, server loading 3 min, 3:20 of 10:00"
+    assert first(replace(sight, status=replace(sight.status, message=told)))[2] == told
+    waits = replace(sight, status=replace(sight.status, message="pending: Priority"))
+    assert first(waits)[2] == "loading 3 min"
+
+
 def test_a_job_without_a_server_has_no_row_for_it() -> None:
     assert [row["step"] for row in rows(job=replace(JOB, server=None))] == ["a.0", "b.1"]
 
