@@ -27,7 +27,6 @@ from tests.cli.machine import Machine
 from tests.conftest import unavailable
 from tests.lepton.service import Service
 
-
 needs_ssh = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="no OpenSSH here")
 
 
