@@ -191,10 +191,11 @@ def packaged(name: str) -> str:
 
 
 def version() -> str:
-    """What the stack was set up from: this installation, its deployments and its settings."""
-    text = "\n".join(
-        [sys.prefix, packaged("prefect.yaml"), packaged("prefect.toml"), packaged("deployments.py"), str(limit())]
-    )
+    """What the stack was set up from: this installation with its backends, its deployments and its settings."""
+    from proctor.configs.execution_schema import custom_executions  # noqa: PLC0415 (what names a server does without)
+
+    shipped = [packaged(name) for name in ("prefect.yaml", "prefect.toml", "deployments.py")]
+    text = "\n".join([sys.prefix, *shipped, str(limit()), *custom_executions()])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 from proctor.blocks.installed import require_installed
@@ -72,6 +73,11 @@ def create(api: PrefectApi, config: EvaluationConfig, model: str, handed: Mappin
         raise CommandError(
             f"the Prefect server at {api.address.url} has no deployment evaluate/{kind}; `proctor up` or `prefect deploy` makes it"
         )
+    if kind == CUSTOM and config.execution.type not in accepted(deployment):
+        raise CommandError(
+            f"the Prefect server at {api.address.url} was set up where {config.execution.type} was not installed yet; "
+            "`proctor up` makes it known there, too"
+        )
     parameters = {"config": config.model_dump(mode="json", exclude_unset=True)}
     waiting = {"type": "PENDING", "name": PREPARING}
     body = {"parameters": parameters, "state": waiting, "idempotency_key": str(uuid4())}
@@ -90,6 +96,12 @@ def create(api: PrefectApi, config: EvaluationConfig, model: str, handed: Mappin
         take_back(api, run_id)
         raise
     return read(api, run_id)
+
+
+def accepted(deployment: Mapping[str, Any]) -> list[str]:
+    """The backends of other packages that a deployment accepts, as its schema says."""
+    section = deployment["parameter_openapi_schema"]["definitions"]["CustomExecution"]
+    return list(section["properties"]["type"].get("enum", []))
 
 
 def take_back(api: PrefectApi, run_id: str) -> None:

@@ -113,6 +113,8 @@ def machine(site: Path, tmp_path: Path) -> Iterator[Machine]:
 
 
 def test_proctor_runs_an_evaluation_on_it(machine: Machine) -> None:
+    """Also where the stack was there before the package."""
+    assert machine.run("up", PYTHONPATH="").returncode == 0
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     Thread(target=server.serve_forever, daemon=True).start()
     endpoint = f"http://127.0.0.1:{server.server_port}/v1/chat/completions"
