@@ -69,6 +69,8 @@ class Stack:
     """Flow runs that the worker takes at a time."""
     through: str = ""
     """Another address of the API, for the worker."""
+    auth: tuple[str, str] | None = None
+    """A name and a password, where its server asks for them."""
     server: subprocess.Popen[bytes] | None = None
     worker: subprocess.Popen[bytes] | None = None
 
@@ -161,7 +163,7 @@ class Stack:
 
         def once() -> Any:
             try:
-                return httpx.get(f"{self.api}{path}", timeout=10).raise_for_status().json()
+                return httpx.get(f"{self.api}{path}", auth=self.auth, timeout=10).raise_for_status().json()
             except httpx.HTTPError:
                 return None
 
@@ -174,7 +176,7 @@ class Stack:
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         """The same by any method."""
         for _ in range(50):
-            answer = httpx.request(method, f"{self.api}{path}", json=body, timeout=30)
+            answer = httpx.request(method, f"{self.api}{path}", json=body, auth=self.auth, timeout=30)
             if answer.status_code != 503:
                 break
             time.sleep(0.2)

@@ -22,6 +22,7 @@ PASSWORD = "team:canary-5f20c7"
 class Guarded(Stack):
     """A server that asks for a password, and those who know it."""
 
+    auth: tuple[str, str] | None = ("team", PASSWORD.partition(":")[2])
     secret: dict[str, str] = field(
         default_factory=lambda: {"PREFECT_SERVER_API_AUTH_STRING": PASSWORD, "PREFECT_API_AUTH_STRING": PASSWORD}
     )

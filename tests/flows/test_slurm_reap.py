@@ -1,0 +1,50 @@
+"""Jobs on the real cluster whose evaluation is over are found by their names, and ended."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import as_user
+from tests.flows.stack import Stack, wait_for
+from tests.flows.test_reap import reap
+from tests.flows.test_slurm_flow import config, package
+
+pytestmark = pytest.mark.live
+
+__all__ = ["package"]
+
+
+@pytest.fixture
+def submitted() -> Iterator[dict[str, str]]:
+    """Ids of jobs by the evaluation that they seem to belong to; ended in the end."""
+    jobs: dict[str, str] = {}
+    yield jobs
+    as_user("scancel", *jobs.values())
+
+
+def submit(evaluation: str) -> str:
+    """A job with a name of ours that nobody waits for."""
+    options = [f"--job-name=proctor-{evaluation}-abcdef-9-1", "--account=eval", "--partition=gpu", "--output=/dev/null"]
+    return as_user("sbatch", "--parsable", *options, "--wrap", "sleep 600").strip()
+
+
+def queued(ident: str) -> bool:
+    """Whether a job waits or runs."""
+    return ident in as_user("squeue", "-h", "-o", "%i").split()
+
+
+def test_only_jobs_of_what_is_over_are_ended(
+    stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str, submitted: dict[str, str]
+) -> None:
+    run = stack.start("slurm", config(tmp_path, shared, package, endpoint))
+    assert run.until(seconds=180) == "Completed", run.message
+    for evaluation in (run.id, "ffffffff"):
+        submitted[evaluation] = submit(evaluation)
+    words = f"Slurm job {submitted[run.id]} (proctor-{run.id}-abcdef-9-1) of {run.id}"
+    assert reap(stack, 600, "really", run) == [], "within the grace"
+    assert reap(stack, 0, "dry", run) == [f"would end {words}"]
+    assert queued(submitted[run.id])
+    assert reap(stack, 0, "really", run) == [f"ended {words}"]
+    wait_for(lambda: not queued(submitted[run.id]))
+    assert queued(submitted["ffffffff"]), "what this server does not know is somebody else's"
