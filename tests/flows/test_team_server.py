@@ -81,6 +81,8 @@ def test_an_evaluation_says_who_started_it_and_comes_back_when_its_engine_dies(t
     assert run.engine != engine
     assert (run.record["run_count"], run.states()) == (2, {"mmath_en": "Completed", "mmath_zh": "Completed"})
     assert len(run.artifact("results")["benchmarks"]) == 2
+    kept = [each for each in (team.home / "proctor").rglob("*") if each.is_file()]
+    assert not kept, "nothing of ours is stored outside of Prefect and the output folder"
 
 
 def test_nothing_is_lost_while_it_is_started_again(team: Team, tmp_path: Path) -> None:
