@@ -112,6 +112,8 @@ def parse(source: Source) -> dict[str, Any]:
         raise ConfigError(f"{source.shown}:{line}: not valid YAML: {error.problem or error.context}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{source.shown}: not valid YAML: {one_line(error)}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{source.shown}: a part of it contains itself, or it is nested too deeply") from error
     except OmegaConfBaseException as error:
         raise ConfigError(f"{source.shown}: {one_line(error)}") from error
     if not isinstance(content, dict) or not content:

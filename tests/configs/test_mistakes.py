@@ -57,6 +57,8 @@ FILES = {
     "tab": (BASE + "\tname: x\n", "c.yaml:11: not valid YAML: "),
     "same key twice": (BASE + "name: a\nname: b\n", "c.yaml:12: not valid YAML: found duplicate key name"),
     "circle": (BASE + "name: ${execution.output_dir}\nexecution: {output_dir: '${name}'}\n", "leads back to itself"),
+    "part of itself": (BASE + "name: &a [*a]\n", "c.yaml: a part of it contains itself"),
+    "too deep": (BASE + f"name: {'[' * 3000}{']' * 3000}\n", "c.yaml: a part of it contains itself, or it is nested"),
     "unknown reference": (BASE + "name: ${exection.type}\n", "c.yaml:11: name: '${exection.type}' refers to 'exection"),
     "unknown resolver": (BASE + "name: ${env:HOME}\n", "uses 'env', which is no resolver"),
     "broken reference": (BASE + "name: ${oc.env:HOME\n", "c.yaml"),
