@@ -9,8 +9,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
+import httpx
 import pytest
 from docker.models.containers import Container
 
@@ -172,6 +174,43 @@ def killed_everywhere(
 def test_kill_the_engine_at_every_boundary(stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]) -> None:
     settings = config(tmp_path, endpoint, place)
     assert not killed_everywhere(stack, place["execution"]["type"], settings, tmp_path, tmp_path)
+
+
+@pytest.mark.timeout(1200)
+def test_kill_worker_and_server_at_every_boundary(
+    stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]
+) -> None:
+    """Four evaluations at a time, so that each of them also lives through what happens at the boundaries of others."""
+    settings, alone = config(tmp_path, endpoint, place), Lock()
+
+    def lived_through(name: str) -> str:
+        with alone:
+            run = stack.start(place["execution"]["type"], settings)
+        wait_for(lambda: reached(name, Scene(run, tmp_path, tmp_path)), 240, pause=0.02)
+        with alone:
+            stack.kill_worker()
+            stack.kill_server()
+            stack.start_server()
+            stack.start_worker()
+        state = run.until(seconds=240)
+        wrong = [f"{state}: {run.message}"] if state != "Completed" else []
+        if (count := starts(folder_of(run, tmp_path) or tmp_path)) != {"alpha": 1, "beta": 1}:
+            wrong.append(f"started {count}")
+        if len(run.states()) != 2 or set(run.states().values()) != {"Completed"}:
+            wrong.append(str(run.states()))
+        return ", ".join([*wrong, *leftovers(run)])
+
+    with ThreadPoolExecutor(4) as pool:
+        found = dict(zip(BOUNDARIES, pool.map(lived_through, BOUNDARIES), strict=True))
+    assert not {name: wrong for name, wrong in found.items() if wrong}
+
+
+def reached(name: str, scene: Scene) -> bool:
+    """Whether an evaluation has come to a boundary; while the server is away, not yet."""
+    try:
+        return BOUNDARIES[name](scene)
+    except httpx.HTTPError:
+        return False
 
 
 def test_a_killed_worker_ends_nothing(stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]) -> None:
