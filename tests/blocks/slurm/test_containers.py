@@ -13,7 +13,9 @@ import yaml
 
 from proctor.blocks.job import Container, EnvVar, JobHandle, JobState, Mount, Server, Step
 from proctor.blocks.slurm.block import SlurmBackend
+from proctor.blocks.stage_files import lost
 from tests.blocks.slurm.test_contract import SlurmSetup
+from tests.blocks.slurm.test_faults import submit
 from tests.cluster import USER, as_user, execution
 from tests.conftest import unavailable
 from tests.contract import WEIRD
@@ -120,6 +122,27 @@ def test_odd_mounts_of_the_user_arrive(setup: DockerSetup, shared: Path) -> None
     (handle,) = setup.submit(setup.job(step))
     status = setup.wait(handle)
     assert status.state is JobState.COMPLETED, (setup.folder / "a.0" / "harness.log").read_text()
+
+
+HOG = "held = [bytearray(50_000_000) for _ in range(40)]"
+
+
+@pytest.mark.parametrize("who", ["benchmark", "server"])
+def test_a_container_has_no_more_memory_than_its_job(setup: DockerSetup, who: str) -> None:
+    """Docker starts it outside of the job, where Slurm limits nothing."""
+    backend = SlurmBackend(execution=execution(container_runtime="docker", memory="400M"))
+    server = None
+    if who == "server":
+        server = setup.server(f"""sh -c 'fake-server "$1" & sleep 6; python3 -c "{HOG}"; exit 1' serve {{port}}""")
+    job = setup.job(setup.step("a.0", HOG if who == "benchmark" else "time.sleep(100)"), server=server)
+    (handle,) = submit(backend, setup, job)
+    status = setup.wait(handle, 90).steps["a.0"]
+    assert status.state is JobState.FAILED
+    assert not lost(status), "it would happen again"
+    assert "out of memory" in status.message, status
+    assert "execution.memory" in status.message
+    assert ("server died" in status.message) is (who == "server")
+    setup.until(handle, lambda _: setup.leftovers(handle) == [], 30)
 
 
 def test_cancelling_leaves_no_container(setup: DockerSetup) -> None:
