@@ -16,7 +16,7 @@ PERMANENT = re.compile(
 NAMES = ("proctor-", "allocation")
 """How the names of our jobs begin, and what the books call a job of which they know little more than its id."""
 
-NOTHING = {"", "N/A", "Unknown", "None", "(null)"}
+NOTHING = {"", "N/A", "Unknown", "None", "(null)", "4294967294"}
 """What squeue and sacct print where there is no value."""
 
 
@@ -215,6 +215,7 @@ def evidence(look: Look, number: int, name: str, native_id: str) -> Evidence:
     strange = told is not None and another(told, name, look.user)
     facts = None if strange else known_now(told)
     accounting_off = "disabled" in look.troubles.get("account", "")
+    gone = not found.words.keys().isdisjoint({"begun", "silent"})
     asked = "queue" not in look.troubles and ("account" not in look.troubles or accounting_off)
     return Evidence(
         facts=facts,
@@ -223,9 +224,7 @@ def evidence(look: Look, number: int, name: str, native_id: str) -> Evidence:
         job_id=job_id,
         why=found.words.get("why", ""),
         begun="begun" in found.words,
-        forgotten=facts is None
-        and "queue" not in look.troubles
-        and (told is not None or (asked and "begun" in found.words)),
+        forgotten=facts is None and "queue" not in look.troubles and (told is not None or (asked and gone)),
         stages={step: parse_stages(texts, name) for step, texts in found.stages.items()},
         requests=found.requests,
         answering=frozenset(found.answering),

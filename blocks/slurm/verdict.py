@@ -86,7 +86,7 @@ def step_status(seen: Evidence, number: int, means: Meaning | None, *, fresh: bo
     | none            | cancelled             | CANCELLED |
     | none            | lost, out of memory...| FAILED in Slurm's words, `lost:` where another attempt helps |
     | none            | ended by itself       | as before for some seconds, then FAILED |
-    | none            | nobody knows the job  | `lost:` where it had begun, else UNKNOWN |
+    | none            | nobody knows the job  | `lost:` where it had begun, or Slurm has forgotten it, else UNKNOWN |
     | none            | cannot be asked       | as the stage files say |
     """
     stages = seen.stages.get(number, {})

@@ -3,6 +3,7 @@
 command -v squeue >/dev/null 2>&1 || . /etc/profile >/dev/null 2>&1
 IDS=
 line=
+queued=
 
 # first FILE: its first line; fails when there is none.
 first() { line= && [ -r "$1" ] && { IFS= read -r line <"$1" || [ -n "$line" ]; }; }
@@ -48,17 +49,29 @@ account() {
   fi
 }
 
+# listed ID: whether squeue has said something about it.
+listed() {
+  case "
+$queued" in *"
+$1|"*) ;; *) return 1 ;; esac
+}
+
 # files I FOLDER ROOT NAME SERVER STEP...: the words of job I and of its steps; SERVER is the folder of its server.
 files() {
   i=$1 folder=$2 root=$3 server=$5
   shift 5
-  for word in job_id why begun; do ! first "$folder/$word" || printf '@J %s %s %s\n' "$i" "$word" "$line"; done
-  k=0
+  k=0 trace='' id=''
+  for word in job_id why begun; do
+    first "$folder/$word" || continue
+    printf '@J %s %s %s\n' "$i" "$word" "$line"
+    if [ "$word" = job_id ]; then id=$line; else trace=1; fi
+  done
   for step in "$@"; do
     ran=
     for stage in pre-start waiting running exit; do
       first "$root/$step/stage.$stage" || continue
       printf '@S %s %s %s %s\n' "$i" "$k" "$stage" "$line"
+      trace=1
       [ "$stage" != running ] || ran=1
     done
     [ -z "$ran" ] || ! { first "$root/$step/progress" || first "$root/$step/.proctor/requests"; } ||
@@ -67,6 +80,9 @@ files() {
     [ ! -e "$root/$step/server-models.json" ] || printf '@M %s %s\n' "$i" "$k"
     k=$((k + 1))
   done
+  # of a job that wrote nothing ten minutes after its submission only Slurm can know
+  [ -n "$trace" ] || listed "$id" || [ -z "$(find "$folder/job_id" -mmin +10 2>/dev/null)" ] ||
+    printf '@J %s silent 1\n' "$i"
   [ -e "$folder/server" ] || return 0
   printf '@V %s here\n' "$i"
   for stage in pre-start preparing running exit; do

@@ -1,5 +1,6 @@
 """A controller of Slurm that is killed before it has written down that it accepted a job, or that it started one."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -98,3 +99,19 @@ def test_a_job_whose_id_slurm_gives_to_another_runs_again_and_leaves_that_one_al
     there.backend().cancel([first])
     assert there.wait(other).state is JobState.COMPLETED
     runs_again(there, job)
+
+
+def test_a_job_that_was_forgotten_before_it_began_runs_again_after_a_while(
+    bare: BareCluster, there: SlurmSetup
+) -> None:
+    bare.as_user("sbatch", "--output=/dev/null", "--wrap", "true")
+    time.sleep(0.5)
+    job = there.job(there.step("a.1"))
+    (handle,) = submit(SlurmBackend(execution=bare.section(sbatch_extra_flags={"hold": True})), there, job)
+    with bare.controller_killed():
+        pass
+    assert bare.has_forgotten(handle.native_id)
+    assert there.status(handle).state is JobState.UNKNOWN, "it may only be slow to appear"
+    written = there.folder / ".proctor" / handle.name / "job_id"
+    os.utime(written, (time.time() - 700, time.time() - 700))
+    assert lost(there.status(handle).steps["a.1"])

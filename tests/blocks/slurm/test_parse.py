@@ -134,6 +134,16 @@ def test_an_id_that_slurm_gave_a_second_time_is_another_job(line: str, ours: boo
     assert (seen.facts is not None, seen.forgotten) == (ours, not ours)
 
 
+@pytest.mark.parametrize(("word", "forgotten"), [("silent 1", True), ("begun 2026-01-01T11:00:00Z", True), ("", False)])
+@pytest.mark.parametrize("trouble", ["", "@account-failed Slurm accounting storage is disabled"])
+def test_a_job_that_nobody_knows_is_forgotten_where_it_should_be_known(
+    word: str, forgotten: bool, trouble: str
+) -> None:
+    text = f"{trouble}\n@J 0 job_id 7\n@J 0 {word}\n{END} 1001"
+    assert evidence(read(text), 0, "j", "7").forgotten is forgotten
+    assert not evidence(read(f"@queue-failed no controller\n{text}"), 0, "j", "7").forgotten
+
+
 @pytest.mark.parametrize(("state", "known"), [("RUNNING", False), ("PENDING", False), ("COMPLETED", True)])
 def test_what_only_the_books_say_goes_on_the_controller_has_forgotten(state: str, known: bool) -> None:
     seen = evidence(read(f"@A 7|{state}|0:0|Unknown|Unknown|n1|1001|j\n{END} 1001"), 0, "j", "7")
