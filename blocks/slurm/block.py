@@ -170,7 +170,7 @@ class SlurmBackend(Backend):
         if step == handle.steps[-1]:
             server = server_folder(handle)
             with suppress(ResultError):  # a job without a server
-                fetch(self.cluster, f"{handle.output_dir}/{server}", dest / server, everything=False)
+                fetch(self.cluster, f"{handle.output_dir}/{server}", dest / server, everything=False, grows=True)
         return found
 
 

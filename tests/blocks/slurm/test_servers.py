@@ -153,6 +153,16 @@ def test_jobs_of_one_evaluation_keep_their_servers_apart(setup: SlurmSetup) -> N
     assert list(setup.backend().logs(handles[1], None, follow=False, tail=5))
 
 
+def test_the_log_of_a_server_that_goes_on_holds_up_no_results(setup: SlurmSetup, tmp_path: Path) -> None:
+    server = setup.server("sh -c 'fake-server \"$1\" & while :; do seq 20000; done' serve {port}")
+    steps = [setup.step("a.0", "time.sleep(100)"), setup.step("b.1")]
+    (handle,) = setup.submit(setup.job(*steps, server=server, max_parallel=2))
+    setup.until(handle, lambda status: status.steps["b.1"].state is JobState.COMPLETED)
+    folder = setup.backend().fetch(handle, "b.1", tmp_path)
+    assert (folder / "results.yml").exists()
+    assert (tmp_path / "server" / "harness.log").stat().st_size
+
+
 def test_a_variable_that_is_not_set_where_the_job_runs_is_told(setup: SlurmSetup) -> None:
     (handle,) = setup.submit(
         setup.job(
