@@ -136,8 +136,9 @@ remove_container() {
   "$RUNTIME" rm -f "$1" >/dev/null 2>&1
 }
 
-# end_earlier: containers of an earlier attempt that was killed on this node, before it could end them.
+# end_earlier: what an earlier attempt has left on this node, which Slurm gave up or forgot before it could end it.
 end_earlier() {
+  end_marked "${JOB%-*}-"
   has_engine || return 0
   "$RUNTIME" ps -aq --filter "name=^${JOB%-*}-" 2>/dev/null | xargs -r "$RUNTIME" rm -f >/dev/null 2>&1
 }
@@ -157,14 +158,17 @@ node_failed() { last_lines "$1" | grep -q 'srun: error: Node failure on'; }
 # forgotten NAME: whether no step could begin because a controller that was killed has forgotten that this job runs.
 forgotten() { last_lines "$1" | grep -qE 'Unable to confirm allocation|Expired or invalid job'; }
 
-# end_here: on a node that Slurm has given up nobody ends what still runs, and it is about to run elsewhere.
-end_here() {
+# end_marked MARK: the processes on this node whose mark begins so.
+end_marked() {
   local entry
-  for entry in $(grep -lsF "PROCTOR_STEP=$JOB/" /proc/[0-9]*/environ); do
+  for entry in $(grep -lsF "PROCTOR_STEP=$1" /proc/[0-9]*/environ); do
     entry=${entry#/proc/}
     kill -s KILL "${entry%/environ}" 2>/dev/null
   done
 }
+
+# end_here: on a node that Slurm has given up nobody ends what still runs, and it is about to run elsewhere.
+end_here() { end_marked "$JOB/"; }
 
 # wordless I CODE: the end of a step whose wrapper could not write it.
 wordless() {

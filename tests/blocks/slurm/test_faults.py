@@ -14,9 +14,11 @@ import pytest
 
 from proctor.blocks.errors import RejectedError, TransientError
 from proctor.blocks.job import EnvVar, JobHandle, JobSpec, JobState, JobStatus
+from proctor.blocks.process import processes
 from proctor.blocks.slurm.block import SlurmBackend
 from proctor.blocks.slurm.cluster import MADE
 from proctor.blocks.stage_files import lost
+from proctor.blocks.stages import step_marker
 from tests.blocks.slurm.test_contract import SlurmSetup
 from tests.cluster import SCRIPTS, SLURM, SSH_PORT, SSHD, USER, as_user, execution, ssh_config
 from tests.contract import WEIRD
@@ -227,6 +229,17 @@ def test_a_failed_node_is_no_failed_benchmark(setup: SlurmSetup) -> None:
         subprocess.run([SCRIPTS / "start-slurm"], check=True, capture_output=True)
     setup.murder(handle, "a.1")
     runs_again(setup, job, status)
+
+
+def test_an_attempt_ends_what_an_earlier_one_left_on_its_node(setup: SlurmSetup) -> None:
+    job = lasting(setup)
+    there = SlurmBackend(execution=execution(sbatch_extra_flags={"nodelist": "n3"}))
+    (first,) = submit(there, setup, job)
+    begun(setup, first)
+    (second,) = submit(there, setup, next_attempt(job))
+    assert setup.wait(second).state is JobState.COMPLETED
+    marker = step_marker(first.name, "a.1")
+    assert not processes.marked([marker])[marker], "it would write into the same folder"
 
 
 def test_slurms_own_requeue_keeps_what_is_done(setup: SlurmSetup) -> None:
