@@ -215,7 +215,7 @@ def evidence(look: Look, number: int, name: str, native_id: str) -> Evidence:
     strange = told is not None and another(told, name, look.user)
     facts = None if strange else known_now(told)
     accounting_off = "disabled" in look.troubles.get("account", "")
-    gone = not found.words.keys().isdisjoint({"begun", "silent"})
+    gone = bool(job_id) and not found.words.keys().isdisjoint({"begun", "silent"})
     asked = "queue" not in look.troubles and ("account" not in look.troubles or accounting_off)
     return Evidence(
         facts=facts,

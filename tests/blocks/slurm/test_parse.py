@@ -142,6 +142,8 @@ def test_a_job_that_nobody_knows_is_forgotten_where_it_should_be_known(
     text = f"{trouble}\n@J 0 job_id 7\n@J 0 {word}\n{END} 1001"
     assert evidence(read(text), 0, "j", "7").forgotten is forgotten
     assert not evidence(read(f"@queue-failed no controller\n{text}"), 0, "j", "7").forgotten
+    without_id = f"{trouble}\n@J 0 {word}\n{END} 1001"
+    assert not evidence(read(without_id), 0, "j", "").forgotten, "nobody could ask for it"
 
 
 @pytest.mark.parametrize(("state", "known"), [("RUNNING", False), ("PENDING", False), ("COMPLETED", True)])
