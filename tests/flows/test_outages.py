@@ -89,6 +89,7 @@ def folder_of(run: Run, output: Path) -> Path:
 def test_a_server_that_refuses_connections_for_minutes(stack: Stack, tmp_path: Path) -> None:
     """One evaluation's benchmarks run, one sends its scores somewhere, one is about to end; then another one begins.
 
+    One more is cancelled afterwards, when nobody at Prefect's listens for that any more: its observers give up for good.
     All have caught up within a minute. Prefect's own client would then sleep for two more: 2, 4, 8, 16, 32, 64, 128 s.
     """
     both = ("mmath_en", "mmath_zh")
@@ -98,7 +99,9 @@ def test_a_server_that_refuses_connections_for_minutes(stack: Stack, tmp_path: P
         export = {"destinations": ["local", "gsheets"], "gsheets": sheet}
         sends = stack.start("simulated", {**config(tmp_path, *both, step_seconds=0.1), "export": export})
         runs = stack.start("simulated", config(tmp_path, *both, step_seconds=60, max_parallel=2))
-        wait_for(lambda: list(runs.states().values()) == ["Running"] * 2, 90)
+        goes_on = stack.start("simulated", config(tmp_path, *both, step_seconds=900, max_parallel=2))
+        for each in (runs, goes_on):
+            wait_for(lambda each=each: list(each.states().values()) == ["Running"] * 2, 90)  # type: ignore[misc]
         wait_for((folder_of(sends, tmp_path) / "results.json").exists, 90)
         ends = stack.start("simulated", config(tmp_path, *both, step_seconds=0.1))
         wait_for((folder_of(ends, tmp_path) / "mmath_zh.1" / "benchmark.json").exists, 90, 0.005)
@@ -111,6 +114,9 @@ def test_a_server_that_refuses_connections_for_minutes(stack: Stack, tmp_path: P
         whole(sends, tmp_path, "local", "gsheets", seconds=caught_up - time.monotonic())
         assert [row[:2] for row in book.sheets["proctor"][1:]] == [[sends.id, f"mmath.{name}"] for name in both]
         assert later.until(seconds=caught_up - time.monotonic()) == "Completed", "the worker has outlived it, too"
+        goes_on.cancel()
+        assert goes_on.until(seconds=90) == "Cancelled", goes_on.message
+        assert set(goes_on.states().values()) == {"Cancelled"}
 
 
 @pytest.mark.parametrize("left", [".proctor/engine.lock", "config.yaml"], ids=["about to plan", "planned"])
