@@ -1,12 +1,16 @@
 """The one place where the value of an environment variable is read: at the moment a job is submitted."""
 
 import os
+from collections.abc import Iterable
 from typing import cast
 
 from proctor.blocks.errors import TransientError
-from proctor.blocks.job import Container, EnvVar
+from proctor.blocks.job import Container, EnvVar, JobSpec, Server, Step
 from proctor.configs.errors import ConfigError
 from proctor.configs.host_env import host_value
+
+SHORTEST = 6
+"""Characters of a value that is hidden; shorter ones are `true`, `1` or a name."""
 
 
 def resolve_env(container: Container, where: str) -> dict[str, str]:
@@ -45,6 +49,27 @@ def secret_block(variable: EnvVar, where: str) -> str:
             f"{where}: Prefect's server does not answer, so the Secret block of env_vars.{variable.name} cannot be read"
         ) from error
     return str(block.get())
+
+
+def hidden(text: str, jobs: Iterable[JobSpec]) -> str:
+    """What a harness or a server said, without the secrets that these jobs were given: their names stand in their place.
+
+    Harnesses say them in their last words, as in `Illegal header value b'Bearer ...'`, and those are quoted in Prefect.
+    """
+    holders: list[Step | Server] = [each for job in jobs for each in (*job.steps, job.server) if each]
+    for variable in dict.fromkeys(each for holder in holders for each in holder.container.env):
+        for line in known_value(variable).splitlines() if variable.source in {"host", "secret"} else ():
+            if len(line.strip()) >= SHORTEST:
+                text = text.replace(line.strip(), f"<{variable.name}>")
+    return text
+
+
+def known_value(variable: EnvVar) -> str:
+    """The value of a variable as far as it can be had now."""
+    try:
+        return value_of(variable, "quoting")
+    except (ConfigError, TransientError):
+        return ""
 
 
 def runtime_names(container: Container) -> dict[str, str]:

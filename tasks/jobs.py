@@ -22,6 +22,7 @@ from proctor.blocks.errors import (
     TransientError,
 )
 from proctor.blocks.job import JobHandle, JobSpec, JobState, StepStatus
+from proctor.blocks.secrets import hidden
 from proctor.tasks.attempts import intended
 from proctor.tasks.names import releasing, submission
 from proctor.tasks.publish import publish_trouble
@@ -111,7 +112,8 @@ async def deploy(evaluation: str, model: str, handle: JobHandle) -> str | State[
         return "the benchmarks have ended"
     if server.state is JobState.RUNNING:
         return f"{model} answers"
-    return Failed(message=f"the server of {model} ended: {server.message}\n{server.log_tail}".rstrip())
+    words = await asyncio.to_thread(hidden, server.log_tail, Watcher.of(evaluation).plan.jobs)
+    return Failed(message=f"the server of {model} ended: {server.message}\n{words}".rstrip())
 
 
 @task(task_run_name="run {step}", cache_policy=NO_CACHE, persist_result=False)
@@ -130,7 +132,8 @@ async def run(evaluation: str, step: str) -> StepStatus | State[Any]:
 
 def _reason(status: StepStatus) -> str:
     code = f"exit code {status.exit_code}" if status.exit_code is not None else ""
-    return " · ".join(part for part in (status.message, code) if part) or "failed without a word"
+    told = "" if code in status.message else code
+    return " · ".join(part for part in (status.message, told) if part) or "failed without a word"
 
 
 async def _last_words(watcher: Watcher, step: str) -> str:
@@ -148,7 +151,7 @@ async def _last_words(watcher: Watcher, step: str) -> str:
     server = sight.status.server
     if server and server.state is JobState.FAILED:
         tail += [f"server: {server.message}", server.log_tail]
-    return "\n".join(tail).rstrip()
+    return await asyncio.to_thread(hidden, "\n".join(tail).rstrip(), watcher.plan.jobs)
 
 
 @task(task_run_name="fetch {step}", cache_policy=NO_CACHE, persist_result=False)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from proctor.blocks.job import Container, EnvVar
-from proctor.blocks.secrets import resolve_env, runtime_value
+from proctor.blocks.job import Container, EnvVar, JobSpec, Server, Step
+from proctor.blocks.secrets import hidden, resolve_env, runtime_value
 from proctor.configs.errors import ConfigError
 
 
@@ -49,3 +49,15 @@ def test_a_registry_login_that_cannot_be_read_now_is_worth_another_try(tmp_path:
     env = os.environ | {"PREFECT_API_URL": "http://127.0.0.1:1/api", "PREFECT_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert "execution.registry_auth cannot be read" in done.stdout, done.stderr
+
+
+def test_last_words_are_quoted_without_the_values_that_jobs_were_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"KEY": "canary-1234\n", "FILE": "canary-line-1\ncanary-line-2", "ON": "true"}.items():
+        monkeypatch.setenv(name, value)
+    given = (EnvVar("API_KEY", "host", "KEY"), EnvVar("DEBUG", "host", "ON"), EnvVar("MODE", "lit", "verbose"))
+    step = Step("a.0", "fake.a", Container(env=(*given, EnvVar("GONE", "host", "NOT_SET"))), "{}", "")
+    server = Server("generic", Container(env=(EnvVar("CERT", "host", "FILE"),)), "serve", 80, "m", ready_timeout=1)
+    job = JobSpec("proctor-00000000-abcdef-0-1", "00000000", "/out", (step,), server)
+    said = "Illegal header value b'Bearer canary-1234\\n' is true, verbose\ncanary-line-1\ncanary-line-2"
+    expected = "Illegal header value b'Bearer <API_KEY>\\n' is true, verbose\n<CERT>\n<CERT>"
+    assert hidden(said, [job]) == expected

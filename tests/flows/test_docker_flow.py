@@ -24,7 +24,7 @@ from tests.flows.stack import Run, Stack, free_port, wait_for
 pytestmark = pytest.mark.live
 
 CANARY = "canary-2f60c1a9be"
-BLOCK = "import sys; from prefect.blocks.system import Secret; Secret(value=sys.stdin.read()).save('flow-canary')"
+BLOCK = "import sys; from prefect.blocks.system import Secret; Secret(value=sys.stdin.read()).save('flow-canary', overwrite=True)"
 
 
 @contextmanager
@@ -86,6 +86,32 @@ def test_results_say_which_images_ran_and_no_secret(stack: Stack, tmp_path: Path
     assert (run.folder / "alpha.0" / "knows").read_text() == str(len(CANARY))
     assert holding(CANARY, stack.home, tmp_path) == []
     assert not [command for command in commands if CANARY in command]
+
+
+def test_a_harness_that_tells_a_secret_is_quoted_without_it(stack: Stack, tmp_path: Path) -> None:
+    image, port = fake_harness_image(), free_port()
+    save = [sys.executable, "-c", BLOCK]
+    subprocess.run(save, env=stack.env, cwd=stack.home, input=CANARY, text=True, check=True)
+    config = {
+        "execution": {"type": "local", "output_dir": str(tmp_path)},
+        "deployment": {"type": "generic", "image": image, "port": port, "command": f"fake-server {port}"},
+        "target": {"api_endpoint": {"model_id": "fake-model"}},
+        "evaluation": {
+            "trust_unlisted": True,
+            "env_vars": {
+                "TOKEN": "secret:flow-canary",
+                "FAKE_SCRIPT": "lit:print('Bearer', os.environ['TOKEN'], flush=True); sys.exit(3)",
+            },
+            "tasks": [{"name": "fake.alpha", "container": image}],
+        },
+    }
+    run = stack.start("local", config)
+    assert run.until(seconds=180) == "Failed"
+    (result,) = json.loads((run.folder / "results.json").read_text())["benchmarks"]
+    assert "Bearer <TOKEN>" in result["message"]
+    (log,) = run.folder.glob("alpha.0/harness.log")
+    assert CANARY in log.read_text(), "the harness's own words, on this machine"
+    assert holding(CANARY, stack.home, tmp_path) == [log]
 
 
 class Slow(Handler):
