@@ -34,6 +34,7 @@ PropagateResourceLimits=NONE
 ReturnToService=2
 KillWait=5
 MinJobAge=2
+DependencyParameters=kill_invalid_depend
 SchedulerParameters=sched_interval=2,batch_sched_delay=0
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory

@@ -133,11 +133,17 @@ def without_last_word(stages: Mapping[str, Stage], means: Meaning, facts: Facts 
         return unsaid(stages, facts, started)
     state, message = {
         Phase.WAITING: (JobState.PENDING, ""),
-        Phase.CANCELLED: (JobState.CANCELLED, "cancelled"),
+        Phase.CANCELLED: (JobState.CANCELLED, cancelled_words(facts)),
         Phase.LOST: (JobState.FAILED, LOST + means.words),
         Phase.FAILED: (JobState.FAILED, means.words),
     }[means.phase]
     return StepStatus(state, None, message, started if state.final else None)
+
+
+def cancelled_words(facts: Facts | None) -> str:
+    """That a job was cancelled; where it could never have started, which some clusters end by themselves, with the reason."""
+    reason = facts.reason if facts else ""
+    return f"{MEANT}: {reason}" if "NeverSatisfied" in reason else MEANT
 
 
 def unsaid(stages: Mapping[str, Stage], facts: Facts | None, started: datetime | None) -> StepStatus:

@@ -73,6 +73,15 @@ def test_a_job_that_nobody_remembers_has_ended_as_it_did(bare: BareCluster, ther
     assert right(status), status
 
 
+def test_a_job_that_slurm_ends_because_it_could_never_start_is_told_why(bare: BareCluster, there: SlurmSetup) -> None:
+    failing = bare.as_user("sbatch", "--parsable", "--output=/dev/null", "--wrap", "sleep 2; exit 1").strip()
+    waiting = SlurmBackend(execution=bare.section(dependency=f"afterok:{failing}"))
+    (handle,) = submit(waiting, there, there.job(there.step("a.0")))
+    status = there.wait(handle, 60)
+    assert status.steps["a.0"].state is JobState.CANCELLED
+    assert "DependencyNeverSatisfied" in status.steps["a.0"].message, status
+
+
 def test_a_job_without_accounting_is_followed_to_its_end(bare: BareCluster, there: SlurmSetup) -> None:
     (handle,) = there.submit(there.job(there.step("a.0", "time.sleep(2)"), there.step("b.1")))
     there.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING, 60)
