@@ -6,6 +6,7 @@ request fails that takes up a run (`BaseWorker._submit_run`), and when the serve
 (`prefect.utilities.services`).
 """
 
+import warnings
 from abc import ABC
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -84,4 +85,6 @@ class SteadyWorker(ProcessWorker, ABC):  # ABC as a direct base: Prefect registe
 
 def register() -> None:
     """From now on the process worker of this process is a steady one."""
-    register_type(SteadyWorker)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it replaces one, which is what we want
+        register_type(SteadyWorker)

@@ -59,7 +59,7 @@ def team(tmp_path: Path) -> Iterator[Stack]:
 @pytest.fixture
 def worker(image: str, team: Stack) -> Iterator[str]:
     """The image's own command, as docs/operations.md starts it."""
-    settings = ["--network", "host", "--hostname", "eval-1", "-e", f"PREFECT_API_URL={team.api}"]
+    settings = ["--init", "--network", "host", "--hostname", "eval-1", "-e", f"PREFECT_API_URL={team.api}"]
     container = docker("run", "-d", *settings, image)
     yield container
     docker("rm", "-f", container)
