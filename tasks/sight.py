@@ -20,6 +20,8 @@ class Sight:
     handle: JobHandle
     status: JobStatus = field(default_factory=lambda: JobStatus(JobState.PENDING))
     seen: Mapping[str, float] = field(default_factory=dict)
+    doubts: Mapping[str, str] = field(default_factory=dict)
+    """What was said at the last look about steps of which nothing is known."""
 
     def step(self, name: str) -> StepStatus:
         """The last known status of one step."""
@@ -58,7 +60,8 @@ def look(sight: Sight, fresh: JobStatus, now: float) -> Sight:
         image_digests={**sight.status.image_digests, **fresh.image_digests},
         observed=fresh.observed or sight.status.observed,
     )
-    return Sight(sight.handle, known, seen)
+    doubts = {name: each.message for name, each in fresh.steps.items() if each.state is JobState.UNKNOWN}
+    return Sight(sight.handle, known, seen, doubts)
 
 
 def out_of_sight(sight: Sight, now: float, patience: float) -> list[str]:

@@ -168,7 +168,8 @@ class Watcher:
     def _wake(self, sight: Sight, now: float) -> None:
         """Tell those who wait for steps of this job; steps that may be started again stay open."""
         for step in out_of_sight(sight, now, self._execution.patience):
-            reason = self.trouble or sight.status.message or "the backend answers, but knows nothing about it"
+            told = self.trouble or sight.doubts.get(step) or sight.status.message
+            reason = told or "the backend answers, but knows nothing about it"
             error = BackendUnavailableError(
                 f"nobody has seen {step} of {sight.handle.name} for {self._execution.patience:g} s ({reason}); "
                 f"it was left alone, and `proctor resume {sight.handle.evaluation}` takes it up again"

@@ -144,6 +144,8 @@ TABLE = {
             "faults::TestLooking::test_a_lasting_fault_is_unseen_and_never_failed",
             "faults::TestLooking::test_a_job_that_the_sdk_cannot_read_is_not_gone",
             "faults::TestLooking::test_a_page_with_a_job_that_cannot_be_read_is_not_the_last",
+            "patience::test_a_list_that_cannot_be_had",
+            "patience::test_results_in_a_log_that_cannot_be_read",
             "faults::TestCreation::test_a_lost_reply_is_resolved_by_looking",
         ),
     ),
@@ -188,7 +190,10 @@ TABLE = {
     ),
     "a state that nobody knows": Row(
         ("states.job_meaning", "verdict.verdict"),
-        ("faults::TestEnds::test_a_state_that_nobody_knows_is_unknown",),
+        (
+            "faults::TestEnds::test_a_state_that_nobody_knows_is_unknown",
+            "patience::test_a_state_that_nobody_knows",
+        ),
     ),
     "an endpoint that never becomes ready": Row(
         ("servers.attend", "servers.what_happened", "overseer.end_without_server", "removal.release"),
