@@ -2,7 +2,7 @@
 
 The rows are those of the table of faults that the stand-in injects. That each named test fails was seen by taking the
 handling away and running it; who adds a row, or moves a handling, does so again. What keeps a failure that stays for good
-from lasting for ever, `execution.patience`, is the flow's: tests/tasks/test_watch.py.
+from lasting for ever, `execution.patience`, is the flow's; tests/lepton/test_patience.py looks through its watcher.
 """
 
 import ast
@@ -185,6 +185,7 @@ TABLE = {
         (
             "faults::TestEnds::test_an_archived_job_ends_by_its_evidence",
             "faults::TestEnds::test_an_ended_job_is_remembered_longer_than_an_outage",
+            "verdict::test_an_archived_job_is_judged_by_its_counts",
             "removal::test_an_archived_job_is_no_obstacle_and_goes_where_it_can",
         ),
     ),
