@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from proctor.blocks.job import Server
+from proctor.blocks.lepton.render import SMALLEST, server_shape
 from proctor.configs.deployment_schema import NoDeployment
 from proctor.configs.execution_schema import LeptonExecution
 from proctor.configs.schema import EvaluationConfig
@@ -27,6 +28,11 @@ def notes(
         found.append(
             "a benchmark that loses its node asks everything again: response caches outlive a job only with "
             "execution.results.via: mount"
+        )
+    if isinstance(config.execution, LeptonExecution) and server and server_shape(server, config.execution) == SMALLEST:
+        found.append(
+            "the model server gets the smallest shape with accelerators that its node group has; "
+            "execution.endpoint_resource_shape names another"
         )
     for benchmark, asked in zip(benchmarks, endpoints, strict=True):
         found += endpoint_notes(config, benchmark, asked)

@@ -53,6 +53,8 @@ class Ledger:
     """Whether its secrets and the route to its endpoint are there."""
     groups: dict[str, str] = field(default_factory=dict)
     """Ids of the node groups that the section names."""
+    shape: str = ""
+    """The shape that was chosen for its model server, where the section names none that would do."""
     token: str = field(default="", repr=False)
     """Opens the job's own endpoint."""
     base: str = ""

@@ -8,14 +8,21 @@ from proctor.blocks.job import Container, JobSpec
 from proctor.blocks.lepton.homecoming import check, upload_address
 from proctor.blocks.lepton.ledger import Ledger, keep
 from proctor.blocks.lepton.named import connect, others
-from proctor.blocks.lepton.render import needs_token, secret_name, secret_of, travelling, upload_secret
+from proctor.blocks.lepton.render import (
+    NEED_ACCELERATORS,
+    SMALLEST,
+    needs_token,
+    secret_name,
+    secret_of,
+    server_shape,
+    travelling,
+    upload_secret,
+)
 from proctor.blocks.lepton.servers import new_token
 from proctor.blocks.lepton.validity import check_documents
 from proctor.blocks.lepton.workspace import Shape, Workspace
 from proctor.blocks.secrets import resolve_env
 from proctor.configs.lepton_endpoint import ENDPOINT_TOKEN, SERVER_NAME
-
-NEED_ACCELERATORS = ("vllm", "sglang", "nim")
 
 
 def prepare(workspace: Workspace, page: Ledger) -> None:
@@ -93,10 +100,19 @@ def check_shapes(workspace: Workspace, page: Ledger) -> None:
     if server:
         group = execution.endpoint_node_group or execution.node_group or ""
         offered = workspace.shapes(page.groups.get(group), "deployment")
-        shape = execution.endpoint_resource_shape or execution.resource_shape
+        shape = server_shape(server, execution)
+        if shape == SMALLEST:
+            page.shape = smallest(offered) or execution.resource_shape
+            return
         check_shape("execution.endpoint_resource_shape", shape, offered)
         if server.kind in NEED_ACCELERATORS and not execution.endpoint_resource_shape:
             check_accelerators(server.kind, shape, offered)
+
+
+def smallest(offered: Collection[Shape]) -> str:
+    """The name of the smallest shape with accelerators; empty where there is none."""
+    able = [(float(each.accelerators.split()[0]), each.memory_gib, each.name) for each in offered if each.accelerators]
+    return min(able)[2] if able else ""
 
 
 def check_shape(key: str, shape: str, offered: Collection[Shape]) -> None:

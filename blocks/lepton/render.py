@@ -25,6 +25,9 @@ IDLE_SECONDS = 604800
 """An endpoint without requests lives this long: scaling down in the middle of an evaluation would end it."""
 RESULTS_URL = "PROCTOR_RESULTS_URL"
 """The variable that holds where a job uploads its results to."""
+NEED_ACCELERATORS = ("vllm", "sglang", "nim")
+SMALLEST = "smallest-with-accelerators"
+"""Stands for the shape that is chosen for such a server among those that the workspace has."""
 LONGEST = 131_000
 """Bytes of a job's script: Linux takes no longer argument of a command (MAX_ARG_STRLEN)."""
 
@@ -35,6 +38,10 @@ def render(job: JobSpec, execution: LeptonExecution) -> str:
     parts.append("# lepton://NAME stands for the URL that Lepton gives the endpoint NAME.")
     parts += [f"# POST /usersecrets: {secret}, {origin}" for secret, origin in sorted(made_secrets(job).items())]
     if job.server:
+        if server_shape(job.server, execution) == SMALLEST:
+            parts.append(
+                f"# {SMALLEST} stands for that shape of the workspace; execution.endpoint_resource_shape names one."
+            )
         parts += ["# POST /deployments", shown(endpoint(job, job.server, execution))]
     for share in shares(job, execution):
         parts += [f"# POST /jobs ({', '.join(share.steps)})", shown(benchmark_job(job, share, execution))]
@@ -71,7 +78,7 @@ def endpoint(job: JobSpec, server: Server, execution: LeptonExecution) -> dict[s
                 "command": ["/bin/sh", "-c", command] if command else None,
             },
             "resource_requirement": {
-                "resource_shape": execution.endpoint_resource_shape or execution.resource_shape,
+                "resource_shape": server_shape(server, execution),
                 "shared_memory_size": first(own.shared_memory_size, execution.shared_memory_size),
                 "affinity": affinity(group),
                 "min_replicas": first(own.min_replicas, execution.num_replicas),
@@ -86,6 +93,14 @@ def endpoint(job: JobSpec, server: Server, execution: LeptonExecution) -> dict[s
             **in_common(for_endpoint(execution), own.can_be_preempted),
         },
     }
+
+
+def server_shape(server: Server, execution: LeptonExecution) -> str:
+    """The shape of the model server; SMALLEST where nothing names one and it cannot do without accelerators."""
+    if execution.endpoint_resource_shape:
+        return execution.endpoint_resource_shape
+    unnamed = execution.resource_shape == LeptonExecution.model_fields["resource_shape"].default
+    return SMALLEST if unnamed and server.kind in NEED_ACCELERATORS else execution.resource_shape
 
 
 def benchmark_job(job: JobSpec, share: Share, execution: LeptonExecution, route: Route | None = None) -> dict[str, Any]:

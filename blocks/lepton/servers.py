@@ -67,15 +67,14 @@ def created(workspace: Workspace, page: Ledger, server: Server) -> None:
 
 
 def with_groups(workspace: Workspace, page: Ledger) -> LeptonExecution:
-    """The section with ids in place of the names of node groups."""
+    """The section with ids in place of the names of node groups, and the shape that was chosen for the server."""
     execution = workspace.execution
-    return execution.model_copy(
-        update={
-            key: page.groups.get(value, value)
-            for key in ("node_group", "endpoint_node_group")
-            if (value := getattr(execution, key))
-        }
-    )
+    ids = {
+        key: page.groups.get(value, value)
+        for key in ("node_group", "endpoint_node_group")
+        if (value := getattr(execution, key))
+    }
+    return execution.model_copy(update={**ids, **({"endpoint_resource_shape": page.shape} if page.shape else {})})
 
 
 @dataclass(frozen=True, slots=True)

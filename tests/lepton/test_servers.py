@@ -193,9 +193,10 @@ def test_an_endpoint_without_our_marker_is_never_deleted(place: Place) -> None:
 
 
 @pytest.mark.parametrize("kind", ["vllm", "sglang", "nim"])
-def test_a_server_that_needs_accelerators_is_not_put_on_the_jobs_shape(place: Place, kind: str) -> None:
-    problem = str(place.refused(served(place, kind=kind)))
-    assert f"endpoint_resource_shape is missing: {kind} would run on cpu.small, which has no accelerators" in problem
+def test_a_server_that_needs_accelerators_is_not_put_on_the_jobs_shape(place: Place, tmp_path: Path, kind: str) -> None:
+    asked = Place(tmp_path, place.service, resource_shape="cpu.large")
+    problem = str(asked.refused(served(asked, kind=kind)))
+    assert f"endpoint_resource_shape is missing: {kind} would run on cpu.large, which has no accelerators" in problem
     assert "choose from gpu.1xh200, gpu.8xh200" in problem
     assert (place.service.endpoints, place.service.secrets) == ([], {})
 
