@@ -9,6 +9,7 @@ what it does. Backends that run nothing (`runs_code = False`) are judged on what
 """
 
 import json
+import os
 import pickle
 import socket
 import subprocess
@@ -353,6 +354,15 @@ class RunningContract(BackendContract):
         assert (setup.folder / "a.0" / "seen").read_text() == WEIRD
         files = [path for path in setup.folder.rglob("*") if path.is_file()]
         assert not [path for path in files if b"canary-4711" in path.read_bytes()]
+
+    def test_results_are_ours_and_nobody_else_may_write_them(self, setup: Setup, tmp_path: Path) -> None:
+        (handle,) = setup.submit(setup.job(setup.step("a.0", "(out / 'sub').mkdir(); (out / 'sub/more').touch()")))
+        setup.wait(handle)
+        folder = setup.backend().fetch(handle, "a.0", tmp_path / "fetched")
+        assert (folder / "sub/more").exists()
+        left = [folder, *folder.rglob("*")]
+        assert {path.stat().st_uid for path in left} == {os.getuid()}
+        assert not [path for path in left if path.stat().st_mode & 0o022]
 
     def test_a_missing_variable_refuses_its_job_and_no_other(self, setup: Setup) -> None:
         bad = setup.job(setup.step("a.0", "", EnvVar("TOKEN", "host", "NOT_SET_ANYWHERE")))
