@@ -10,7 +10,10 @@ pytest_plugins = ["tests.cluster", "tests.tracking"]
 
 AREAS = {
     "slurm": ("blocks/slurm/", "flows/test_slurm"),
-    "cli": ("cli/", "seeds/", "blocks/test_add_a_backend.py", "flows/test_lepton"),
+    "cli": (
+        *("cli/", "seeds/", "blocks/test_add_a_backend.py"),
+        *("flows/test_lepton", "flows/test_mlflow", "flows/test_team"),
+    ),
     "engines": ("blocks/", "demo/", "lepton/", "tasks/"),
     "flows": ("",),
 }
