@@ -1,12 +1,13 @@
 """The test cluster that scripts/start-slurm and scripts/start-sshd bring up, as tests use it."""
 
+import fcntl
 import os
 import subprocess
 import uuid
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -19,6 +20,9 @@ SLURM = STATE / "slurm"
 USER = "proctor"
 SSH_PORT = 2222
 SCRIPTS = Path(__file__).parent.parent / "scripts"
+LOCK = "/tmp/proctor-test-services"
+"""What the scripts hold while they start services."""
+HELD: list[IO[str]] = []
 
 
 @cache
@@ -31,6 +35,22 @@ def why_not() -> str:
         if done.returncode:
             return f"scripts/{script} failed: {done.stderr.strip()[-300:]}"
     return ""
+
+
+def hold() -> None:
+    """Keep sessions beside this one from starting again what a test takes away; until `start_again`."""
+    if not HELD:
+        held = Path(LOCK).open("a")  # noqa: SIM115 (it is the lock)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        HELD.append(held)
+
+
+def start_again() -> None:
+    """Bring up whatever a test has taken away."""
+    while HELD:
+        HELD.pop().close()
+    for script in ("start-slurm", "start-sshd"):
+        subprocess.run([SCRIPTS / script], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ import pytest
 from proctor.blocks.process import processes
 from proctor.blocks.stages import step_marker
 from tests.bare_cluster import bare_cluster
-from tests.cluster import SCRIPTS, SLURM, SSH_PORT, as_user, ssh_config
+from tests.cluster import SLURM, SSH_PORT, as_user, hold, ssh_config, start_again
 from tests.flows.stack import Run, Stack, wait_for
 from tests.flows.test_slurm_flow import PROCTOR, STEPS, config, package, remote_folder, starts, submitted
 from tests.wan_proxy import WanProxy
@@ -46,12 +46,13 @@ def on_two_nodes() -> dict[str, Any]:
 @contextmanager
 def away(daemon: str) -> Iterator[int]:
     """Kill a daemon of the cluster, and start it again at the end; the value is the pid that it had."""
+    hold()
     pid = int((SLURM / "run" / f"{daemon}.pid").read_text())
     os.kill(pid, signal.SIGKILL)
     try:
         yield pid
     finally:
-        subprocess.run([SCRIPTS / "start-slurm"], check=True, capture_output=True)
+        start_again()
 
 
 def known_for_good(run: Run) -> None:

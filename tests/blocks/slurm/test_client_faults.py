@@ -18,8 +18,8 @@ from proctor.blocks.slurm import cluster, remote
 from proctor.blocks.slurm.block import SlurmBackend
 from proctor.blocks.slurm.ssh import Connection
 from tests.blocks.slurm.test_contract import SlurmSetup
-from tests.blocks.slurm.test_faults import start_all, stop, submit
-from tests.cluster import SSHD, as_user, execution
+from tests.blocks.slurm.test_faults import stop, submit
+from tests.cluster import SSHD, as_user, execution, start_again
 from tests.flows.stack import wait_for
 
 pytestmark = pytest.mark.live
@@ -103,7 +103,7 @@ def test_cancelling_one_step_while_the_controller_is_away_is_not_taken_for_done(
         with pytest.raises(TransientError):
             setup.backend().cancel([handle], "a.0")
     finally:
-        start_all()
+        start_again()
     setup.backend().cancel([handle], "a.0")
     status = setup.wait(handle, 90)
     assert [step.state for step in status.steps.values()] == [JobState.CANCELLED, JobState.COMPLETED]

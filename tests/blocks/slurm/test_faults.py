@@ -20,7 +20,7 @@ from proctor.blocks.slurm.cluster import MADE
 from proctor.blocks.stage_files import lost
 from proctor.blocks.stages import step_marker
 from tests.blocks.slurm.test_contract import SlurmSetup
-from tests.cluster import SCRIPTS, SLURM, SSH_PORT, SSHD, USER, as_user, execution, ssh_config
+from tests.cluster import SLURM, SSH_PORT, SSHD, USER, as_user, execution, hold, ssh_config, start_again
 from tests.contract import WEIRD
 from tests.wan_proxy import WanProxy
 
@@ -222,11 +222,12 @@ def test_a_failed_node_is_no_failed_benchmark(setup: SlurmSetup) -> None:
     job = lasting(setup)
     (handle,) = submit(SlurmBackend(execution=execution(sbatch_extra_flags={"nodelist": "n4"})), setup, job)
     begun(setup, handle)
+    hold()
     os.kill(int((SLURM / "run" / "slurmd.n4.pid").read_text()), signal.SIGKILL)
     try:
         status = setup.wait(handle, 120)
     finally:
-        subprocess.run([SCRIPTS / "start-slurm"], check=True, capture_output=True)
+        start_again()
     setup.murder(handle, "a.1")
     runs_again(setup, job, status)
 
@@ -301,6 +302,7 @@ def test_waiting_is_explained(setup: SlurmSetup) -> None:
 
 
 def stop(daemon: str) -> None:
+    hold()
     pid = int((SLURM / "run" / f"{daemon}.pid").read_text())
     os.kill(pid, signal.SIGTERM)
     gone(lambda: not Path(f"/proc/{pid}").exists())
@@ -311,11 +313,6 @@ def gone(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
-
-
-def start_all() -> None:
-    subprocess.run([SCRIPTS / "start-slurm"], check=True, capture_output=True)
-    subprocess.run([SCRIPTS / "start-sshd"], check=True, capture_output=True)
 
 
 def test_work_goes_on_while_slurmctld_is_away_and_nothing_is_doubled(setup: SlurmSetup) -> None:
@@ -330,7 +327,7 @@ def test_work_goes_on_while_slurmctld_is_away_and_nothing_is_doubled(setup: Slur
         with pytest.raises(TransientError):
             setup.backend().submit([late])
     finally:
-        start_all()
+        start_again()
     assert setup.wait(handle, 90).state is JobState.COMPLETED
     (handle,) = setup.submit(late)
     assert setup.wait(handle).state is JobState.COMPLETED
@@ -343,16 +340,17 @@ def test_slurmdbd_away_changes_nothing(setup: SlurmSetup) -> None:
         (handle,) = setup.submit(setup.job(setup.step("a.0")))
         assert setup.wait(handle).state is JobState.COMPLETED
     finally:
-        start_all()
+        start_again()
 
 
 def test_an_sshd_that_restarts_is_only_a_pause(setup: SlurmSetup) -> None:
     (handle,) = setup.submit(setup.job(setup.step("a.0", "time.sleep(2)")))
+    hold()
     os.kill(int((SSHD / "sshd.pid").read_text()), signal.SIGTERM)
     setup.backend().cluster.close()  # type: ignore[attr-defined]
     with pytest.raises(TransientError):
         setup.status(handle)
-    start_all()
+    start_again()
     assert setup.wait(handle).state is JobState.COMPLETED
 
 
