@@ -15,6 +15,7 @@ from proctor.cli.evaluations import FlowRun, read
 from proctor.cli.tables import grid
 from proctor.cli.words import duration
 from proctor.configs import records
+from proctor.tasks.names import counted
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -111,7 +112,8 @@ class Lines:
         if time.monotonic() - when >= COUNT_SECONDS:
             self.counted[row.key] = row.requests, time.monotonic()
             rate = f", {pace(row)}" if pace(row) else ""
-            click.echo(f"{datetime.now():%H:%M:%S} {row.benchmark} {row.requests} requests answered{rate}", err=True)
+            answered = f"{counted(row.requests, 'request')} answered{rate}"
+            click.echo(f"{datetime.now():%H:%M:%S} {row.benchmark} {answered}", err=True)
 
     def say(self, who: str, words: str, name: str = "") -> None:
         """One line, unless it was said before."""
