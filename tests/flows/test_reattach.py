@@ -254,13 +254,33 @@ def test_a_killed_server_ends_nothing(stack: Stack, tmp_path: Path, endpoint: st
     assert run.states() == {"alpha": "Completed", "beta": "Completed"}
 
 
+AGAIN = {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}, "force": True}
+"""What somebody sets who takes an engine for dead."""
+
+
+def test_a_worker_starts_no_second_engine_beside_its_own(
+    stack: Stack, tmp_path: Path, endpoint: str, processes_only: dict[str, Any]
+) -> None:
+    run = begin(stack, tmp_path, endpoint, processes_only)
+    engine_pid = run.engine
+    stack.post(f"/flow_runs/{run.flow_run_id}/set_state", AGAIN).raise_for_status()
+    time.sleep(5)
+    assert run.state == "AwaitingRetry"
+    go(run)
+    assert run.until() == "Completed", run.message
+    time.sleep(5)
+    assert (run.state, run.engine, run.record["run_count"]) == ("Completed", engine_pid, 1)
+    assert starts(run.folder) == {"alpha": 1, "beta": 1}
+
+
 def test_a_second_engine_waits_and_changes_nothing(
     stack: Stack, tmp_path: Path, endpoint: str, processes_only: dict[str, Any]
 ) -> None:
     run = begin(stack, tmp_path, endpoint, processes_only)
     engine_pid = run.engine
-    body = {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}, "force": True}
-    stack.post(f"/flow_runs/{run.flow_run_id}/set_state", body).raise_for_status()
+    stack.kill_worker()
+    stack.start_worker()  # it does not know of the engine
+    stack.post(f"/flow_runs/{run.flow_run_id}/set_state", AGAIN).raise_for_status()
     wait_for(lambda: run.state == "Running" and run.record["run_count"] > 1, 90)
     go(run)
     assert run.until() == "Completed"
