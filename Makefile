@@ -34,11 +34,11 @@ demo: install  ## run the main job on embedded defaults and print the scores
 
 test: test-unit  ## all tests; brings up the real services they need
 	@scripts/services
-	@$(BIN)/pytest -m live -n 4 --dist loadscope
+	@$(BIN)/pytest -m "live or slow" -n 4 --dist loadscope
 
-# Most unit tests wait for short timers: more of them at once than there are cores.
+# Many unit tests wait for short timers: more of them at once than there are cores.
 test-unit: dev  ## offline unit tests only
-	@$(BIN)/pytest -m "not live" -n 8
+	@$(BIN)/pytest -m "not live and not slow" -n 4
 
 check: dev  ## ruff, ruff format, mypy --strict on code and tests
 	@$(BIN)/ruff check .

@@ -64,6 +64,7 @@ def test_places_and_sizes_are_passed_on() -> None:
         assert document["spec"]["image_pull_secrets"] == ["lepton-nvidia"]
 
 
+@pytest.mark.slow
 def test_the_sdk_is_not_imported_before_it_is_needed() -> None:
     code = "import sys, proctor.blocks.lepton.block; sys.exit('leptonai' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -29,6 +29,7 @@ def test_an_execution_section_becomes_its_backend(
     assert backend.model_dump()["execution"] == execution.model_dump()
 
 
+@pytest.mark.slow
 def test_prefect_knows_our_blocks_without_being_told_and_loads_no_docker() -> None:
     code = (
         "import json, sys; from prefect.plugins import load_prefect_collections; load_prefect_collections();"

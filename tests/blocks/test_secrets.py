@@ -28,6 +28,7 @@ def test_a_missing_one_is_named_but_never_what_was_written_for_it() -> None:
     assert pasted not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_prefect_server_that_does_not_answer_is_worth_another_try(tmp_path: Path) -> None:
     code = (
         "from proctor.blocks.secrets import value_of; from proctor.blocks.job import EnvVar;"
@@ -40,6 +41,7 @@ def test_a_prefect_server_that_does_not_answer_is_worth_another_try(tmp_path: Pa
     assert "env_vars.KEY" in done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_a_registry_login_that_cannot_be_read_now_is_worth_another_try(tmp_path: Path) -> None:
     code = (
         "from proctor.blocks.docker.engine import registry_auth; from proctor.blocks.errors import TransientError\n"

@@ -137,6 +137,7 @@ def test_success_is_told_with_its_times(bench: Bench) -> None:
     assert status.started <= status.ended
 
 
+@pytest.mark.slow
 def test_answers_are_counted_beside_the_harness_and_not_after_it(bench: Bench) -> None:
     cache = f"import pathlib, sys; out = pathlib.Path(sys.argv[1]){RESPONSE_CACHE}"
     (bench.root / "cache.py").write_text(cache)
@@ -202,6 +203,7 @@ def test_steps_take_their_turn_without_anybody(bench: Bench) -> None:
     assert words == ["start", "end"] * 3
 
 
+@pytest.mark.slow
 def test_timeout_ends_a_harness_that_ignores_term(bench: Bench) -> None:
     bench.write("trap '' TERM; sleep 60")
     job = bench.job("a.0")

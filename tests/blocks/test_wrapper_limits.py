@@ -16,6 +16,8 @@ from proctor.blocks.stage_files import GONE, join, read_folder
 from proctor.blocks.stages import GRACE_SECONDS
 from tests.blocks.test_stages import Bench, bench, shell, wait_until
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["bench", "shell"]
 
 

@@ -159,6 +159,7 @@ export: {{destinations: [local, gsheets]}}
 """
 
 
+@pytest.mark.slow
 def test_the_command_tells_everything_and_starts_nothing(tmp_path: Path) -> None:
     machine = Machine(tmp_path / "home", tmp_path)
     done = machine.run("doctor", machine.config(CONFIG), "--json")
@@ -172,6 +173,7 @@ def test_the_command_tells_everything_and_starts_nothing(tmp_path: Path) -> None
     assert "PROBLEM  the environment variable NOT_SET is not set\n         -> export NOT_SET=" in lines
 
 
+@pytest.mark.slow
 def test_a_login_in_an_address_is_told_without_it(tmp_path: Path) -> None:
     machine = Machine(tmp_path / "home", tmp_path)
     address = "export.mlflow.tracking_uri=http://team:canary@127.0.0.1:1"

@@ -208,6 +208,7 @@ evaluation: {{tasks: [{{name: mmath_en}}]}}
         ("cpu.small", "wrong", "problem", "token"),
     ],
 )
+@pytest.mark.slow
 def test_lepton(tmp_path: Path, shape: str, token: str, level: str, words: str) -> None:
     machine = Machine(tmp_path / "home", tmp_path)
     config = machine.config(LEPTON.replace("SHAPE", shape))
@@ -227,6 +228,7 @@ evaluation: {{env_vars: {{TOKEN: "host:NOT_SET"}}, tasks: [{{name: mmath_en}}]}}
 """
 
 
+@pytest.mark.slow
 def test_what_only_a_worker_on_another_machine_knows(tmp_path: Path) -> None:
     machine = Machine(tmp_path / "home", tmp_path)
     done = machine.run("doctor", machine.config(SHARED), "--json", PREFECT_API_URL="http://127.0.0.2:1/api")

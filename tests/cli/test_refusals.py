@@ -6,6 +6,8 @@ import pytest
 
 from tests.cli.machine import CONFIG, Machine
 
+pytestmark = pytest.mark.slow
+
 LOCAL = CONFIG.replace("execution: simulated", "execution: local").replace(", step_seconds: 1", "")
 
 

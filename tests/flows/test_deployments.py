@@ -23,6 +23,7 @@ print(json.dumps([load_flow_from_entrypoint(each["entrypoint"], use_placeholder_
 """
 
 
+@pytest.mark.slow
 def test_every_entrypoint_loads_beside_a_user_s_own_flows(tmp_path: Path) -> None:
     for package in ("flows", "tasks", "blocks"):
         (tmp_path / package).mkdir()
@@ -39,6 +40,7 @@ def test_the_checkout_deploys_what_the_package_ships() -> None:
     assert names == ["local", "process", "slurm", "lepton", "simulated", "custom", "nightly", "machine", "machine"]
 
 
+@pytest.mark.slow
 def test_every_setting_of_the_checkout_s_prefect_toml_counts() -> None:
     own = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT")}
     command = [PREFECT, "config", "view"]

@@ -59,6 +59,7 @@ def test_a_way_home_with_limits_is_a_warning(place: Place, tmp_path: Path) -> No
     assert last.level == "warning" and "up to 8 MiB" in last.what
 
 
+@pytest.mark.slow
 def test_a_session_token_is_a_warning(
     place: Place, tmp_path: Path, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

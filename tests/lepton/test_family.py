@@ -62,6 +62,7 @@ class TestUnknown:
         place.service.fault("GET", "/workspace", status=503, times=3)
         is_running(place, submitted(place))
 
+    @pytest.mark.slow
     def test_nothing_is_made_before_it_is_known(self, place: Place) -> None:
         job = served(place)
         place.service.fault("GET", "/workspace", status=503, times=None)
@@ -142,6 +143,7 @@ class TestUnauthorized:
         assert [each.method for each in place.service.requests].count("DELETE") == 0
         assert place.jobs(handle) == [f"{handle.name}-0"]
 
+    @pytest.mark.slow
     def test_where_only_endpoints_refuse_it(self, place: Place) -> None:
         def refuse() -> None:
             for path in FAMILIES:

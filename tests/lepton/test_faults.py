@@ -66,6 +66,7 @@ class TestCreation:
         place.submit(job)
         assert (posts(place.service), place.jobs(handle)) == (1, [f"{handle.name}-0"])
 
+    @pytest.mark.slow
     def test_a_job_that_is_listed_late_is_not_asked_for_again(self, place: Place) -> None:
         place.service.world.list_lag = 3
         place.service.fault("POST", "/jobs", drop=True, after=True)
@@ -124,6 +125,7 @@ class TestLooking:
         place.service.fault("GET", "/jobs", drop=True)
         assert place.status(handle).state is JobState.RUNNING
 
+    @pytest.mark.slow
     def test_a_service_that_asks_for_patience_gets_it(self, place: Place) -> None:
         handle = submit_until(place, place.one())
         place.service.fault("GET", "/jobs", status=429, headers={"Retry-After": "2"})
@@ -323,6 +325,7 @@ class TestEnds:
         assert "no capacity" in found.message
         wait_until(lambda: place.service.live() == [])
 
+    @pytest.mark.slow
     def test_waiting_jobs_are_asked_about_seldom(self, place: Place) -> None:
         place.service.script("*", QUEUES)
         (handle,) = place.submit(place.job(*(place.step(f"s.{index}") for index in range(50)), max_parallel=50))
@@ -421,6 +424,7 @@ class TestCancelling:
     """Nothing of ours is left, however often the service stumbles."""
 
     @pytest.mark.parametrize("status", [429, 500, 503])
+    @pytest.mark.slow
     def test_a_stumbling_service(self, place: Place, status: int) -> None:
         job = place.job(asks(place.step("a.0")), server=place.scripted())
         handle = submit_until(place, job)
@@ -431,6 +435,7 @@ class TestCancelling:
         assert time.monotonic() - started < 30
         assert (place.service.jobs, place.service.endpoints, place.service.secrets) == ([], [], {})
 
+    @pytest.mark.slow
     def test_a_service_that_asks_for_patience_gets_it(self, place: Place) -> None:
         handle = submit_until(place, place.one())
         place.service.fault("DELETE", "/jobs*", status=429, headers={"Retry-After": "2"})
@@ -439,6 +444,7 @@ class TestCancelling:
         assert time.monotonic() - started >= 2
         assert place.service.jobs == []
 
+    @pytest.mark.slow
     def test_a_removal_that_takes_its_time_is_not_called_done(
         self, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -25,6 +25,7 @@ def place(legacy: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     yield Place(tmp_path, legacy)
 
 
+@pytest.mark.slow
 def test_after_a_removal_that_takes_its_time_nothing_more_is_started(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -41,6 +42,7 @@ def test_after_a_removal_that_takes_its_time_nothing_more_is_started(
     assert posts(place.service) == 1
 
 
+@pytest.mark.slow
 def test_one_step_whose_removal_takes_its_time_is_cancelled_and_no_other(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,6 +63,7 @@ def test_a_container_that_begins_meanwhile_knows_that_its_end_is_meant(place: Pl
     assert [step_files(handle, name).cancelled.exists() for name in handle.steps] == [True, False]
 
 
+@pytest.mark.slow
 def test_a_job_that_arrives_after_its_end_was_asked_for_is_removed(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +96,7 @@ def test_an_archived_job_is_no_obstacle_and_goes_where_it_can(place: Place, dele
     assert place.service.secrets == {}
 
 
+@pytest.mark.slow
 def test_all_removals_are_asked_for_before_the_first_is_waited_for(place: Place) -> None:
     place.service.world.deletion = 2
     handles = [place.submit(place.one())[0] for _ in range(3)]
@@ -142,6 +146,7 @@ def test_an_endpoint_without_our_mark_is_left_alone(
     assert [each["metadata"]["name"] for each in service.endpoints] == [endpoint_name(handle)]
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_because_it_is_meant_to_is_not_taken_for_dead(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -213,6 +213,7 @@ class TestLogs:
     def follow(self, place: Place, handle: JobHandle) -> Iterator[str]:
         return place.backend().logs(handle, "a.0", follow=True, tail=10)
 
+    @pytest.mark.slow
     def test_lines_come_once_and_in_order_through_every_fault(self, place: Place) -> None:
         (handle,) = place.submit(place.one())
         name, service = job_name(handle, 0), place.service
@@ -238,6 +239,7 @@ class TestLogs:
         place.finish(handle, code="1")
         assert list(found) == ["late"]
 
+    @pytest.mark.slow
     def test_nothing_of_the_past_is_shown_to_who_wants_none(self, place: Place) -> None:
         (handle,) = place.submit(place.one())
         place.service.write_log(job_name(handle, 0), "old\n")

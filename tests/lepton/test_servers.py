@@ -246,6 +246,7 @@ class TestCreation:
         assert asked_for(place) == 2, "the second one was refused: its name is taken"
         place.until(handle, lambda found: found.state is JobState.RUNNING)
 
+    @pytest.mark.slow
     def test_one_whose_removal_never_ends_is_refused_in_the_end(
         self, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -277,6 +278,7 @@ class TestCreation:
         assert "there is one of that name in the workspace that is not ours" in str(place.refused(other))
         assert [each["metadata"]["name"] for each in place.service.endpoints] == [theirs.id]
 
+    @pytest.mark.slow
     def test_one_that_is_still_being_removed_is_waited_for(self, place: Place) -> None:
         place.service.world.deletion = 3
         job = served(place)

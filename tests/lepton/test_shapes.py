@@ -11,6 +11,8 @@ import pytest
 
 from tests.lepton.service import Service
 
+pytestmark = pytest.mark.slow
+
 PROCTOR = str(Path(sys.executable).parent / "proctor")
 
 

@@ -184,6 +184,7 @@ def test_a_document_that_the_sdk_cannot_make_is_refused_and_not_tried_again(plac
 class TestOneJob:
     """What stands twice becomes one."""
 
+    @pytest.mark.slow
     def test_a_request_that_is_slow_is_not_sent_again(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(overseer, "SETTLE", 3.0)
         place.backend().workspace.ask("nothing", lambda client: setattr(client, "_timeout", 4))
@@ -223,6 +224,7 @@ def test_a_job_that_lost_its_node_has_its_whole_time_again(place: Place) -> None
     assert place.status(handle).steps["a.0"].exit_code == 124
 
 
+@pytest.mark.slow
 def test_who_follows_a_log_asks_lepton_seldom(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     mounted = Place(place.folder.parent, place.service)
     monkeypatch.setattr(logs, "LOCAL_PAUSE", 10.0)

@@ -214,6 +214,7 @@ def test_no_value_of_a_variable_is_shown(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "--env=API_KEY" in text
 
 
+@pytest.mark.slow
 def test_jobs_that_do_not_end_are_not_called_ended(tmp_path: Path) -> None:
     said = end_jobs(tmp_path, "7 RUNNING")
     assert "@failed after 1 s Slurm still says: 7 RUNNING" in said

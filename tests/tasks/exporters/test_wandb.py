@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from wandb.proto import wandb_internal_pb2
 
 from proctor.configs.export_schema import WandbExport
@@ -33,6 +34,7 @@ def records(path: Path) -> Iterator[Any]:
             parts = b""
 
 
+@pytest.mark.slow
 def test_exporting_twice_leaves_one_offline_run_which_is_updated(tmp_path: Path) -> None:
     folder = output(tmp_path / "mmath_en.0")
     settings = WandbExport(mode="offline", project="nightly", tags=["team"], artifacts=True)
