@@ -43,7 +43,8 @@ async def reap_all(client: PrefectClient, grace: float = GRACE, *, dry_run: bool
     for backend, evaluation in backends(await newest(client)):
         try:
             with on_behalf_of(evaluation):
-                said += await reap_one(client, backend, grace, dry_run=dry_run)
+                done = await reap_one(client, backend, grace, dry_run=dry_run)
+            said += [each for each in done if each not in said]  # a cluster may be known by two addresses
         except (BackendError, ConfigError) as error:
             get_logger("proctor").warning("not looked at: %s", error)
             said.append(f"not looked at: {error}")

@@ -14,7 +14,7 @@ AREAS = {
         *("cli/", "seeds/", "blocks/test_add_a_backend.py"),
         *("flows/test_lepton", "flows/test_mlflow", "flows/test_team"),
     ),
-    "engines": ("blocks/", "demo/", "lepton/", "tasks/"),
+    "engines": ("blocks/", "demo/", "lepton/", "tasks/", "flows/test_reattach"),
     "flows": ("",),
 }
 """Live tests of one area share services (a Prefect server, the stack's port, the cluster) and run one after the other, the
