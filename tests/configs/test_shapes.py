@@ -13,6 +13,8 @@ from proctor.configs.errors import ConfigError
 from proctor.configs.load import load
 from proctor.tasks.plan import plan
 
+pytestmark = pytest.mark.slow
+
 INNER = {
     "config": {"params": {"limit_samples": 2, "extra": {"a": 1}}},
     "target": {"api_endpoint": {"url": "http://h/v1/chat/completions", "model_id": "m", "adapter_config": {}}},

@@ -20,6 +20,8 @@ from tests.lepton.login import log_in
 from tests.lepton.place import RUNS, Place, asks, posts, wait_until
 from tests.lepton.service import Service
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def place(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:

@@ -115,6 +115,7 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("command", commands())
+@pytest.mark.slow
 def test_a_command_line(command: str, place: Path) -> None:
     argv = shlex.split(
         command.replace("<your_config>", "slurm_llama_3_1_8b_instruct").replace("<invocation_id>", "0a1b2c3d")
