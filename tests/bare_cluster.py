@@ -12,6 +12,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+import pytest
+
 from proctor.configs.execution_schema import SlurmExecution
 from tests.cluster import SSHD, USER, execution, ssh_config
 
@@ -168,3 +170,11 @@ def bare_cluster() -> Iterator[BareCluster]:
         cluster.wait_for_nodes("idle")
         yield cluster
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def bare(cluster_home: Path) -> Iterator[BareCluster]:
+    """One cluster for all tests of a module."""
+    assert cluster_home
+    with bare_cluster() as cluster:
+        yield cluster

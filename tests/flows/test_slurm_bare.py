@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.bare_cluster import BareCluster, bare_cluster
+from tests.bare_cluster import BareCluster
 from tests.cluster import ssh_config
 from tests.flows.stack import Run, Stack, wait_for
 from tests.flows.test_slurm_flow import config, package, remote_folder, starts
@@ -15,13 +15,6 @@ from tests.wan_proxy import WanProxy
 
 __all__ = ["package"]
 pytestmark = pytest.mark.live
-
-
-@pytest.fixture(scope="module")
-def bare(cluster_home: Path) -> Iterator[BareCluster]:
-    assert cluster_home
-    with bare_cluster() as cluster:
-        yield cluster
 
 
 @pytest.fixture

@@ -8,19 +8,12 @@ import pytest
 from proctor.blocks.job import JobHandle, JobState, JobStatus
 from proctor.blocks.slurm.block import SlurmBackend
 from proctor.blocks.stage_files import lost
-from tests.bare_cluster import BareCluster, bare_cluster
+from tests.bare_cluster import BareCluster
 from tests.blocks.slurm.test_contract import SlurmSetup
 from tests.blocks.slurm.test_faults import submit
 from tests.flows.stack import wait_for
 
 pytestmark = pytest.mark.live
-
-
-@pytest.fixture(scope="module")
-def bare(cluster_home: Path) -> Iterator[BareCluster]:
-    assert cluster_home
-    with bare_cluster() as cluster:
-        yield cluster
 
 
 @pytest.fixture
