@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-pytest_plugins = ["tests.bare_cluster", "tests.cluster", "tests.tracking"]
+pytest_plugins = ["tests.cluster", "tests.bare_cluster", "tests.tracking"]
 
 AREAS = {
     "slurm": ("blocks/slurm/", "flows/test_slurm"),
