@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from proctor.blocks.finding import Finding, ok, problem, warning
 from proctor.blocks.folders_check import check_folders, mount_sources
+from proctor.cli import stack
 from proctor.cli.errors import CommandError
 from proctor.cli.variables import host_variables, unset
 from proctor.configs.execution_schema import LeptonExecution, LocalExecution
@@ -41,14 +42,15 @@ def check_config(config: EvaluationConfig) -> Iterator[Finding]:
 
 def check_cheaply(config: EvaluationConfig, planned: Plan) -> Iterator[Finding]:
     """What costs no connection: folders and mounts, where the jobs run on this machine."""
-    remote = getattr(config.execution, "docker_host", None) or os.environ.get("DOCKER_HOST", "").partition(":")[0]
+    environment = stack.workers_environment()
+    remote = getattr(config.execution, "docker_host", None) or environment.get("DOCKER_HOST", "").partition(":")[0]
     if config.execution.type in HERE and remote in {"", None, "unix"}:
         mounts = mount_sources(planned.jobs) if config.execution.type == "local" else []
         yield from check_folders(config.execution.output_dir, mounts)
     if isinstance(config.execution, LocalExecution):
         from proctor.blocks.docker.doctor import check_socket  # noqa: PLC0415 (only where containers run)
 
-        yield from check_socket(config.execution)
+        yield from check_socket(config.execution, environment)
     if isinstance(config.execution, LeptonExecution):
         yield from check_lepton(config.execution, planned)
     yield from check_destinations(config)

@@ -57,6 +57,14 @@ def alive(record: Record | None) -> bool:
     return process_of(record) is not None
 
 
+def environment_of(record: Record | None) -> dict[str, str] | None:
+    """The variables that the process of a record was started with; None when it ended, or is another user's."""
+    with suppress(psutil.Error):
+        process = process_of(record)
+        return process.environ() if process else None
+    return None
+
+
 def engines(worker: psutil.Process) -> list[psutil.Process]:
     """The processes that a worker runs flows in, but never a job that one of them started."""
     return [process for process in worker.children(recursive=True) if is_engine(process)]

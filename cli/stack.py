@@ -81,6 +81,11 @@ def running() -> bool:
     return services.alive(server) and services.alive(worker) and answers(server.url)
 
 
+def workers_environment() -> Mapping[str, str]:
+    """The variables of whoever runs evaluations on this machine: of its worker, or of this shell, which would start one."""
+    return services.environment_of(read_record("worker")) or os.environ
+
+
 def bring_up(say: Say, named: Collection[str]) -> None:
     """Start what does not run, put our deployments into the server, and mend what an earlier end left behind."""
     server = read_record("server")

@@ -1,8 +1,7 @@
 """Can this Docker engine run these jobs? Looks only; pulls and starts nothing."""
 
-import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,10 +44,13 @@ def examine(execution: LocalExecution, jobs: Sequence[JobSpec]) -> Iterator[Find
         yield check_image(client, image, execution)
 
 
-def check_socket(execution: LocalExecution, path: str = SOCKET) -> Iterator[Finding]:
-    """What is wrong when nobody listens at the usual socket and no other engine is named; takes no time."""
-    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
-    named = (execution.docker_host, os.environ.get("DOCKER_HOST"), os.environ.get("DOCKER_CONTEXT"))
+def check_socket(execution: LocalExecution, environment: Mapping[str, str], path: str = SOCKET) -> Iterator[Finding]:
+    """What is wrong when nobody listens at the usual socket and no other engine is named; takes no time.
+
+    `environment` is that of the process which will ask the engine.
+    """
+    folder = Path(environment.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    named = (execution.docker_host, environment.get("DOCKER_HOST"), environment.get("DOCKER_CONTEXT"))
     if any(named) or (folder / "contexts").is_dir():
         return
     try:

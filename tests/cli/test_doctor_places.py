@@ -27,8 +27,6 @@ from tests.cli.machine import Machine
 from tests.conftest import unavailable
 from tests.lepton.service import Service
 
-needs_ssh = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="no OpenSSH here")
-
 
 def job(image: str = "example/a:1", *mounts: Mount) -> JobSpec:
     step = Step("a.0", "fake.a", Container(image, (), (), mounts), "{}", "http://127.0.0.1:9/v1/chat/completions")
@@ -72,14 +70,22 @@ def agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     process.wait()
 
 
-@needs_ssh
+@pytest.fixture
+def openssh() -> None:
+    if not shutil.which("ssh-keygen"):
+        unavailable("there is no OpenSSH here")
+
+
+@pytest.mark.live
+@pytest.mark.usefixtures("openssh")
 def test_no_key_at_all(tmp_path: Path, no_agent: None) -> None:
     found = problems(check_keys(host(tmp_path, None)))
     assert "ssh-add KEY" in found["there is no private key to log in with: no file, and no agent holds one"]
     assert not problems(check_keys(host(tmp_path, new_key(tmp_path, ""))))
 
 
-@needs_ssh
+@pytest.mark.live
+@pytest.mark.usefixtures("openssh")
 def test_a_key_with_a_passphrase_needs_an_agent(tmp_path: Path, agent: None) -> None:
     section = host(tmp_path, new_key(tmp_path, "secret"))
     (words,) = problems(check_keys(section))
@@ -161,21 +167,15 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 
 @pytest.mark.live
-def test_a_machine_without_docker_is_told_so_before_anything_starts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("DOCKER_HOST", "DOCKER_CONTEXT"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-    path = str(tmp_path / "socket")
-    (found,) = check_socket(LocalExecution(), path)
+def test_a_machine_without_docker_is_told_so_before_anything_starts(tmp_path: Path) -> None:
+    plain, path = {"DOCKER_CONFIG": str(tmp_path)}, str(tmp_path / "socket")
+    (found,) = check_socket(LocalExecution(), plain, path)
     assert (found.level, found.what) == ("problem", f"no Docker engine answers on unix://{path}")
     with socketserver.UnixStreamServer(path, socketserver.BaseRequestHandler):
-        assert not list(check_socket(LocalExecution(), path))
+        assert not list(check_socket(LocalExecution(), plain, path))
     Path(path).unlink()
-    assert not list(check_socket(LocalExecution(docker_host="tcp://there:2375"), path))
-    monkeypatch.setenv("DOCKER_HOST", "ssh://there")
-    assert not list(check_socket(LocalExecution(), path))
+    assert not list(check_socket(LocalExecution(docker_host="tcp://there:2375"), plain, path))
+    assert not list(check_socket(LocalExecution(), {**plain, "DOCKER_HOST": "ssh://there"}, path))
 
 
 @pytest.mark.live

@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import sqlite3
+import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -12,10 +13,10 @@ import psutil
 import pytest
 
 from proctor.blocks.process.block import INHERITED
-from proctor.cli import services, workers
+from proctor.cli import services, stack, workers
 from proctor.cli.address import Address, configured
 from proctor.cli.api import PrefectApi
-from proctor.cli.home import Record
+from proctor.cli.home import Record, write_record
 from proctor.cli.inheritance import inherited
 from proctor.cli.stack import flat
 from tests.cli.machine import Machine
@@ -238,3 +239,15 @@ def test_the_server_is_found_by_prefects_rules(tmp_path: Path) -> None:
     assert shell
     assert (shell.url, shell.source) == ("http://shell/api", "PREFECT_API_URL")
     assert configured({"PREFECT_HOME": str(folder)}, tmp_path) is None
+
+
+def test_what_runs_evaluations_here_has_the_worker_s_variables_else_this_shell_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROCTOR_HOME", str(tmp_path))
+    monkeypatch.setenv("DOCKER_HOST", "unix:///of-this-shell")
+    with subprocess.Popen(["sleep", "60"], env={**os.environ, "DOCKER_HOST": "ssh://of-the-worker"}) as worker:
+        write_record("worker", Record(worker.pid, psutil.Process(worker.pid).create_time(), "", ""))
+        assert stack.workers_environment()["DOCKER_HOST"] == "ssh://of-the-worker"
+        worker.kill()
+    assert stack.workers_environment()["DOCKER_HOST"] == "unix:///of-this-shell"
