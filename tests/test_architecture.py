@@ -125,3 +125,14 @@ def test_light_commands_do_not_import_prefect(arguments: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_script_is_called_or_shown_by_something() -> None:
+    places = [ROOT / "Makefile", *(ROOT / "docs").glob("*.md"), ROOT / "README.md"]
+    places += [
+        path for room in ("scripts", "tests", "benchmarks") for path in (ROOT / room).rglob("*") if path.is_file()
+    ]
+    texts = {path: path.read_text(errors="ignore") for path in places if path != Path(__file__)}
+    for script in (ROOT / "scripts").iterdir():
+        users = [path for path, text in texts.items() if path != script and script.stem in text]
+        assert script.is_dir() or users, f"nothing calls scripts/{script.name}"

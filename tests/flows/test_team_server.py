@@ -92,8 +92,9 @@ def test_nothing_is_lost_while_it_is_started_again(team: Team, tmp_path: Path) -
     whole(run, tmp_path, "local", seconds=60)
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
 def test_the_units_of_the_page_are_sound(tmp_path: Path) -> None:
+    if not shutil.which("systemd-analyze"):
+        unavailable("there is no systemd here; `scripts/services` installs it")
     page = (ROOT / "docs" / "operations.md").read_text()
     files = []
     for name, unit in re.findall(r"```ini\n# /etc/systemd/system/(\S+)\n(.*?)```", page, re.DOTALL):
