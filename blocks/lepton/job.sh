@@ -67,7 +67,7 @@ for pause in (1, 2, 4, 8, None):
 
 # print_archive: the archive as lines of text, each with its number, then the checksum of the whole
 print_archive() {
-  set -- $(sha256sum "$ALL/results.tar.gz")
+  digest=$(sha256sum "$ALL/results.tar.gz")
   base64 -w 6000 "$ALL/results.tar.gz" >"$ALL/results.txt"
   parts=$(grep -c '' "$ALL/results.txt")
   part=0
@@ -75,7 +75,7 @@ print_archive() {
     part=$((part + 1))
     printf '@proctor-part %s %s/%s %s\n' "$KEY" "$part" "$parts" "$text"
   done <"$ALL/results.txt"
-  printf '@proctor-sum %s %s %s\n' "$KEY" "$parts" "$1"
+  printf '@proctor-sum %s %s %s\n' "$KEY" "$parts" "${digest%% *}"
 }
 
 # has_ended: whether this benchmark ended before its job lost its machine. Sets CODE.

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from proctor.blocks.lepton.render import render, secret_of
 from proctor.configs.errors import ConfigError
 from proctor.configs.execution_schema import LeptonExecution
 from proctor.configs.lepton_fields import LeptonEndpoint, LeptonMount
+from tests.blocks.shellcheck import check_with_shellcheck
 
 CONTAINER = Container(
     image="nvcr.io/nvidia/eval@sha256:ff",
@@ -170,3 +172,11 @@ def test_the_data_of_a_benchmark_are_mounted_into_its_job() -> None:
 def test_a_folder_of_no_volume_is_refused(source: str) -> None:
     with pytest.raises(ConfigError, match="lies on no volume of Lepton; write its volume before it"):
         render(mounted(source), EXECUTION.model_copy(update={"mounts": [MODELS]}))
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("split", [None, 1])
+def test_shellcheck_finds_nothing_in_a_job(split: int | None, tmp_path: Path) -> None:
+    _, job, *_ = documents(EXECUTION.model_copy(update={"split": split}))
+    script = job["spec"]["container"]["command"][2]
+    check_with_shellcheck("job.sh", script, tmp_path, "sh", "SC2034,SC2317,SC2329")

@@ -14,6 +14,7 @@ from proctor.blocks.slurm.headers import clock, headers, warning
 from proctor.blocks.slurm.render import render
 from proctor.blocks.slurm.runtimes import bind, enroot_uris, stored
 from proctor.configs.errors import ConfigError
+from tests.blocks.shellcheck import check_with_shellcheck
 from tests.blocks.slurm.jobs import CASES, GOLDEN, job, section, server, texts
 from tests.conftest import unavailable
 
@@ -58,16 +59,6 @@ def test_shellcheck_finds_nothing_in_a_job(case: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", REMOTE)
 def test_shellcheck_finds_nothing_in_remote_scripts(name: str, tmp_path: Path) -> None:
     check_with_shellcheck(name, script(name), tmp_path, "sh", "SC1091,SC2034,SC2154,SC2153,SC2119,SC2120")
-
-
-def check_with_shellcheck(name: str, text: str, folder: Path, shell: str, leave_out: str) -> None:
-    """Warnings and errors."""
-    if not shutil.which("shellcheck"):
-        unavailable("shellcheck is not installed; `scripts/services` installs it")
-    (folder / name).write_text(text)
-    argv = ["shellcheck", "-S", "warning", "-s", shell, "-e", leave_out, str(folder / name)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.live
