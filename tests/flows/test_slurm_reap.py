@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import as_user
+from tests.cluster import SSH_PORT, as_user, ssh_config
 from tests.flows.stack import Stack, wait_for
 from tests.flows.test_reap import reap
 from tests.flows.test_slurm_flow import config, package
@@ -37,8 +37,15 @@ def queued(ident: str) -> bool:
 def test_only_jobs_of_what_is_over_are_ended(
     stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str, submitted: dict[str, str]
 ) -> None:
-    run = stack.start("slurm", config(tmp_path, shared, package, endpoint))
-    assert run.until(seconds=180) == "Completed", run.message
+    """A cluster that evaluations know by two addresses is one cluster."""
+    other_address = ssh_config(tmp_path, SSH_PORT)
+    runs = [
+        stack.start("slurm", config(tmp_path, shared, package, endpoint, **address))
+        for address in ({}, {"ssh_config": other_address})
+    ]
+    for each in runs:
+        assert each.until(seconds=300) == "Completed", each.message
+    run = runs[0]
     for evaluation in (run.id, "ffffffff"):
         submitted[evaluation] = submit(evaluation)
     words = f"Slurm job {submitted[run.id]} (proctor-{run.id}-abcdef-9-1) of {run.id}"
