@@ -22,7 +22,7 @@ from proctor.flows.exports import export_all
 from proctor.flows.supervise import follow_all, submit_all
 from proctor.tasks.api import api, prompt_api
 from proctor.tasks.deployed import placed
-from proctor.tasks.engine_lock import engine_lock
+from proctor.tasks.engine_lock import engine_lock, silenced
 from proctor.tasks.host import stay_with_its_machine
 from proctor.tasks.jobs import UNAVAILABLE
 from proctor.tasks.named_config import kept, pinned
@@ -67,7 +67,8 @@ async def drive(asked: EvaluationConfig | ConfigFile) -> State[Any]:
     await stay_with_its_machine(started, config.execution)
     output_dir = folder_of(config, started)
     async with engine_lock(output_dir) as waited:
-        if waited:
+        if waited or started.engine:
+            await silenced((await this_run(fresh=True)).engine)
             started = await this_run(fresh=True)
             if started.over:
                 raise Abort("another engine has finished this evaluation")

@@ -13,6 +13,8 @@ import psutil
 
 CLOCK_SLACK = 2.0
 """Seconds by which a process's start time may seem to move when the clock of the machine is set."""
+LAST_WORDS = 60
+"""Seconds in which an engine that has let its evaluation go reports how it ended."""
 HOSTS_OWN = 0xEFFFFFFC
 """The PID namespace that is no container's (`PROC_PID_INIT_INO` of Linux)."""
 
@@ -42,6 +44,17 @@ def _taken(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+async def silenced(name: str) -> None:
+    """Wait until the engine of that name is gone: the end of its evaluation is reported only after the lock is let go.
+
+    Not longer than `LAST_WORDS`: its process may be somebody's own, which has other things to do.
+    """
+    for _ in range(LAST_WORDS):
+        if name == engine_name() or engine_place(name) != "alive":
+            return
+        await asyncio.sleep(1)
 
 
 def engine_name() -> str:

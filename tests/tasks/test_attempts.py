@@ -10,7 +10,7 @@ import pytest
 from proctor.blocks.job import Container, JobHandle, JobSpec, Step
 from proctor.configs.execution_schema import ProcessExecution, SlurmExecution
 from proctor.tasks.attempts import attempt_of, family, intended, latest, may_try_again
-from proctor.tasks.engine_lock import engine_lock
+from proctor.tasks.engine_lock import engine_lock, engine_name, silenced
 from proctor.tasks.verdict import Outcome, verdict
 
 JOB = JobSpec(
@@ -69,7 +69,7 @@ def test_the_verdict_lists_what_has_no_scores() -> None:
 
 HOLDER = """
 import asyncio, pathlib, sys
-from proctor.tasks.engine_lock import engine_lock
+from proctor.tasks.engine_lock import engine_lock, engine_name, silenced
 async def main():
     async with engine_lock(pathlib.Path(sys.argv[1])):
         print("held", flush=True)
@@ -95,3 +95,33 @@ def test_a_second_engine_waits_until_the_first_is_dead(tmp_path: Path) -> None:
     assert holder.stdout and holder.stdout.readline() == b"held\n"
     assert asyncio.run(story()) is True
     holder.wait()
+
+
+NAMED = """
+import sys
+from proctor.tasks.engine_lock import engine_name
+print(engine_name(), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_an_engine_that_reports_its_end_is_waited_for() -> None:
+    async def story(name: str, first: subprocess.Popen[bytes]) -> None:
+        waiting = asyncio.create_task(silenced(name))
+        await asyncio.sleep(1)
+        assert not waiting.done()
+        first.kill()
+        await asyncio.wait_for(waiting, 5)
+
+    with subprocess.Popen([sys.executable, "-c", NAMED], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
+        assert first.stdout
+        asyncio.run(story(first.stdout.readline().decode().strip(), first))
+
+
+def test_nobody_waits_for_itself_or_for_who_cannot_be_seen() -> None:
+    async def both() -> None:
+        await silenced(engine_name())
+        await silenced("elsewhere 1 1000 7")
+        await silenced("")
+
+    asyncio.run(asyncio.wait_for(both(), 2))
