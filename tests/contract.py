@@ -122,7 +122,7 @@ class Setup(ABC):
         deadline = time.monotonic() + seconds
         while not condition(status := self.status(handle)):
             assert time.monotonic() < deadline, f"still {status}"
-            time.sleep(0.05)
+            time.sleep(0.2)
         return status
 
     def runs(self, step: str) -> int:

@@ -118,7 +118,7 @@ def test_a_run_without_a_process_is_healed(stack: Stack, endpoint: str, cache: s
     engine_process.kill()
     wait_for(lambda: not engine_process.is_running() or engine_process.status() == psutil.STATUS_ZOMBIE, 10)
     assert run.state == "Running"
-    wait_for(lambda: reap(stack, 600, "dry", run) == [f"would mend: {run.id}: bring back"], 40)
+    wait_for(lambda: reap(stack, 600, "dry", run) == [f"would mend: {run.id}: bring back"], 90, pause=2)
     assert reap(stack, 600, "really", run) == [f"{run.id}: its engine was dead, it comes back"]
     stack.start_worker()
     for step in ("alpha.0", "beta.1"):

@@ -142,10 +142,10 @@ def kill_at(name: str, stack: Stack, deployment: str, settings: dict[str, Any], 
     """Kill the engine at a boundary; the answer is what is wrong afterwards."""
     run = stack.start(deployment, settings)
     scene = Scene(run, work, output)
-    wait_for(lambda: run.engine, 90, pause=0.02)
+    wait_for(lambda: run.engine, 90, pause=0.05)
     engine = run.engine
     assert engine
-    wait_for(lambda: BOUNDARIES[name](scene), 90, pause=0.01)
+    wait_for(lambda: BOUNDARIES[name](scene), 90, pause=0.05)
     os.kill(engine, signal.SIGKILL)
     scored = {path: path.stat().st_mtime_ns for path in output.glob(f"*-{run.id}/*/benchmark.json")}
     state = run.until(seconds=200)
@@ -187,7 +187,7 @@ def test_kill_worker_and_server_at_every_boundary(
     def lived_through(name: str) -> str:
         with alone:
             run = stack.start(place["execution"]["type"], settings)
-        wait_for(lambda: reached(name, Scene(run, tmp_path, tmp_path)), 420, pause=0.02)
+        wait_for(lambda: reached(name, Scene(run, tmp_path, tmp_path)), 420, pause=0.05)
         with alone:
             stack.kill_worker()
             stack.kill_server()
@@ -311,7 +311,7 @@ def test_reconcile_brings_back_what_no_worker_reported(
     def mended() -> str:
         return subprocess.run(command, env=stack.env, capture_output=True, text=True, check=True).stdout
 
-    wait_for(lambda: f"{run.id}: its engine was dead, it comes back" in mended(), 60)
+    wait_for(lambda: f"{run.id}: its engine was dead, it comes back" in mended(), 90, pause=2)
     stack.start_worker()
     go(run)
     assert run.until(seconds=90) == "Completed"
