@@ -87,7 +87,7 @@ def test_a_real_harness_measures_a_real_model_behind_an_endpoint(stack: Stack, c
         },
     }
     run = stack.start("lepton", config)
-    assert run.until(seconds=240) == "Completed", run.message
+    assert run.until(seconds=400) == "Completed", run.message
     assert run.folder.parent == shared / "cloud_results"
     results = json.loads((run.folder / "results.json").read_text())
     assert len(results["benchmarks"]) == 2
@@ -162,7 +162,7 @@ def test_every_benchmark_may_have_a_server_of_its_own(stack: Stack, cloud: Servi
     own = {"endpoint_resource_shape": "gpu.1xh200", "server_per_benchmark": True, "max_parallel": 1}
     settings = two(cloud, shared, "", "pass", **own)
     run = stack.start("lepton", {**settings, "target": {}, "deployment": fake_server(free_port())})
-    assert run.until(seconds=240) == "Completed", run.message
+    assert run.until(seconds=400) == "Completed", run.message
     results = json.loads((run.folder / "results.json").read_text())["benchmarks"]
     assert [each["provenance"]["models_served"] for each in results] == [["fake-model"]] * 2
     (_, first), _, (_, second), _ = made = endpoint_requests(cloud)

@@ -15,7 +15,7 @@ from tests.flows.test_evaluate import config
 
 pytestmark = pytest.mark.live
 
-COUNT, LIMIT = 20, 3
+COUNT, LIMIT = 12, 3
 MANY = 120
 """Benchmarks of one evaluation: more than a run may have tags; `make bench` has 300."""
 
