@@ -50,7 +50,8 @@ def start_again() -> None:
     while HELD:
         HELD.pop().close()
     for script in ("start-slurm", "start-sshd"):
-        subprocess.run([SCRIPTS / script], check=True, capture_output=True)
+        done = subprocess.run([SCRIPTS / script], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"scripts/{script}: {done.stderr[-1000:]}"
 
 
 @pytest.fixture(scope="session")

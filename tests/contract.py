@@ -131,8 +131,8 @@ class Setup(ABC):
         return path.read_text().count("start") if path.exists() else 0
 
 
-class BackendContract:
-    """The suite."""
+class Contract:
+    """Where the tests get what they judge."""
 
     @pytest.fixture
     def setup(self, tmp_path: Path) -> Iterator[Setup]:
@@ -142,6 +142,10 @@ class BackendContract:
     def clean(self, setup: Setup) -> Iterator[None]:
         yield
         setup.close()
+
+
+class BackendContract(Contract):
+    """The suite."""
 
     def test_a_job_runs_and_answers_by_name(self, setup: Setup) -> None:
         job = setup.job(setup.step("a.0"), setup.step("b.1"))
@@ -241,7 +245,67 @@ class BackendContract:
         assert "canary-4711" not in text
 
 
-class RunningContract(BackendContract):
+class ServerContract(Contract):
+    """What a backend must do whose jobs have a server."""
+
+    def test_one_server_serves_every_step_and_is_released(self, setup: Setup) -> None:
+        ask = (
+            "import urllib.request, json; url = 'http://127.0.0.1:%d/v1/models' % document['port'];"
+            "assert json.load(urllib.request.urlopen(url))['data'][0]['id'] == 'fake-model'"
+        )
+        server = setup.server("fake-server {port} 1")
+        steps = [setup.step(f"s.{index}", ask.replace("document['port']", str(server.port))) for index in range(2)]
+        (handle,) = setup.submit(setup.job(*steps, server=server))
+        status = setup.wait(handle)
+        assert status.state is JobState.COMPLETED, status
+        assert status.server
+        assert status.server.state is JobState.RUNNING
+        assert json.loads((setup.folder / "s.0" / "server-models.json").read_text())["data"][0]["id"] == "fake-model"
+        setup.backend().cancel([handle])
+        assert setup.leftovers(handle) == []
+
+    def test_cancelling_ends_the_server_too_and_is_not_taken_for_its_death(self, setup: Setup) -> None:
+        server = setup.server("fake-server {port}")
+        steps = [setup.step("a.0"), setup.step("b.1", "time.sleep(60)"), setup.step("c.2")]
+        (handle,) = setup.submit(setup.job(*steps, server=server))
+        setup.until(handle, lambda status: status.steps["b.1"].state is JobState.RUNNING)
+        for _ in range(2):
+            status = setup.backend().cancel([handle])[handle]
+            found = {name: step.state for name, step in status.steps.items()}
+            expected = {"a.0": JobState.COMPLETED, "b.1": JobState.CANCELLED, "c.2": JobState.CANCELLED}
+            assert found == expected, status
+        assert setup.leftovers(handle) == []
+
+    def test_a_server_that_never_answers_is_told_in_time(self, setup: Setup) -> None:
+        server = setup.server("fake-server {port} 60", ready_timeout=2)
+        (handle,) = setup.submit(setup.job(setup.step("a.0"), server=server))
+        status = setup.wait(handle, 30).steps["a.0"]
+        assert (status.state, status.exit_code) == (JobState.FAILED, 69)
+        assert "server did not answer within 2 s" in status.message
+        assert setup.runs("a.0") == 0
+
+    def test_a_server_that_dies_is_the_reason(self, setup: Setup) -> None:
+        server = setup.server("fake-server {port} 0 4")
+        (handle,) = setup.submit(setup.job(setup.step("a.0", "time.sleep(60)"), server=server))
+        status = setup.wait(handle)
+        assert status.steps["a.0"].state is JobState.FAILED
+        assert "server died" in status.steps["a.0"].message
+        assert status.server
+        assert status.server.state is JobState.FAILED
+        assert "fake server is up" in status.server.log_tail
+
+    def test_a_server_that_cannot_start_fails_fast_with_its_words(self, setup: Setup) -> None:
+        server = setup.server("sh -c 'echo no such model >&2; exit 4'")
+        started = time.monotonic()
+        (handle,) = setup.submit(setup.job(setup.step("a.0"), setup.step("b.1"), server=server))
+        status = setup.wait(handle)
+        assert {step.state for step in status.steps.values()} == {JobState.FAILED}
+        assert status.server
+        assert "no such model" in status.server.log_tail
+        assert time.monotonic() - started < 25, "well before the 30 s of the readiness timeout"
+
+
+class RunningContract(BackendContract, ServerContract):
     """What a backend that really runs code must do besides."""
 
     @pytest.mark.parametrize(
@@ -373,59 +437,3 @@ class RunningContract(BackendContract):
         assert isinstance(handle, JobHandle)
         setup.made.append(handle)
         assert setup.wait(handle).state is JobState.COMPLETED
-
-    def test_one_server_serves_every_step_and_is_released(self, setup: Setup) -> None:
-        ask = (
-            "import urllib.request, json; url = 'http://127.0.0.1:%d/v1/models' % document['port'];"
-            "assert json.load(urllib.request.urlopen(url))['data'][0]['id'] == 'fake-model'"
-        )
-        server = setup.server("fake-server {port} 1")
-        steps = [setup.step(f"s.{index}", ask.replace("document['port']", str(server.port))) for index in range(2)]
-        (handle,) = setup.submit(setup.job(*steps, server=server))
-        status = setup.wait(handle)
-        assert status.state is JobState.COMPLETED, status
-        assert status.server
-        assert status.server.state is JobState.RUNNING
-        assert json.loads((setup.folder / "s.0" / "server-models.json").read_text())["data"][0]["id"] == "fake-model"
-        setup.backend().cancel([handle])
-        assert setup.leftovers(handle) == []
-
-    def test_cancelling_ends_the_server_too_and_is_not_taken_for_its_death(self, setup: Setup) -> None:
-        server = setup.server("fake-server {port}")
-        steps = [setup.step("a.0"), setup.step("b.1", "time.sleep(60)"), setup.step("c.2")]
-        (handle,) = setup.submit(setup.job(*steps, server=server))
-        setup.until(handle, lambda status: status.steps["b.1"].state is JobState.RUNNING)
-        for _ in range(2):
-            status = setup.backend().cancel([handle])[handle]
-            found = {name: step.state for name, step in status.steps.items()}
-            expected = {"a.0": JobState.COMPLETED, "b.1": JobState.CANCELLED, "c.2": JobState.CANCELLED}
-            assert found == expected, status
-        assert setup.leftovers(handle) == []
-
-    def test_a_server_that_never_answers_is_told_in_time(self, setup: Setup) -> None:
-        server = setup.server("fake-server {port} 60", ready_timeout=2)
-        (handle,) = setup.submit(setup.job(setup.step("a.0"), server=server))
-        status = setup.wait(handle, 30).steps["a.0"]
-        assert (status.state, status.exit_code) == (JobState.FAILED, 69)
-        assert "server did not answer within 2 s" in status.message
-        assert setup.runs("a.0") == 0
-
-    def test_a_server_that_dies_is_the_reason(self, setup: Setup) -> None:
-        server = setup.server("fake-server {port} 0 4")
-        (handle,) = setup.submit(setup.job(setup.step("a.0", "time.sleep(60)"), server=server))
-        status = setup.wait(handle)
-        assert status.steps["a.0"].state is JobState.FAILED
-        assert "server died" in status.steps["a.0"].message
-        assert status.server
-        assert status.server.state is JobState.FAILED
-        assert "fake server is up" in status.server.log_tail
-
-    def test_a_server_that_cannot_start_fails_fast_with_its_words(self, setup: Setup) -> None:
-        server = setup.server("sh -c 'echo no such model >&2; exit 4'")
-        started = time.monotonic()
-        (handle,) = setup.submit(setup.job(setup.step("a.0"), setup.step("b.1"), server=server))
-        status = setup.wait(handle)
-        assert {step.state for step in status.steps.values()} == {JobState.FAILED}
-        assert status.server
-        assert "no such model" in status.server.log_tail
-        assert time.monotonic() - started < 25, "well before the 30 s of the readiness timeout"

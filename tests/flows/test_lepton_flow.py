@@ -66,9 +66,10 @@ def nothing_left(service: Service) -> bool:
     return (service.live(), service.endpoints, service.jobs, service.secrets) == ([], [], [], {})
 
 
+@pytest.mark.parametrize("cloud", ["new"], indirect=True)
 def test_a_real_harness_measures_a_real_model_behind_an_endpoint(stack: Stack, cloud: Service, shared: Path) -> None:
     harness, model = require_image("proctor-test/eval:1"), require_image("proctor-test/model:1")
-    port = 18000 + ["legacy", "new"].index(cloud.world.family)
+    port = 18000
     here = {"output_dir": "./cloud_results", "results": {"via": "log"}}
     config = {
         "base_dir": str(shared),
@@ -101,6 +102,7 @@ def test_a_real_harness_measures_a_real_model_behind_an_endpoint(stack: Stack, c
     assert not any(cloud.token.encode() in text for text in texts)
 
 
+@pytest.mark.parametrize("cloud", ["new"], indirect=True)
 def test_cancelling_leaves_nothing_in_the_workspace(stack: Stack, cloud: Service, shared: Path, endpoint: str) -> None:
     run = stack.start("lepton", two(cloud, shared, endpoint, "time.sleep(300)"))
     wait_for(lambda: run.labels.get("proctor.output_dir") and starts(run.folder)["alpha"] == 1, 90)
@@ -157,6 +159,7 @@ def endpoint_requests(cloud: Service) -> list[tuple[str, str]]:
     return [each for each in named if each[0] in {"POST", "DELETE"}]
 
 
+@pytest.mark.parametrize("cloud", ["legacy"], indirect=True)
 def test_every_benchmark_may_have_a_server_of_its_own(stack: Stack, cloud: Service, shared: Path) -> None:
     """One at a time, for the stand-in's containers share the ports of this machine."""
     own = {"endpoint_resource_shape": "gpu.1xh200", "server_per_benchmark": True, "max_parallel": 1}

@@ -219,6 +219,7 @@ def reached(name: str, scene: Scene) -> bool:
         return False
 
 
+@pytest.mark.parametrize("place", ["process"], indirect=True)
 def test_a_killed_worker_ends_nothing(stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]) -> None:
     run = begin(stack, tmp_path, endpoint, place)
     engine_pid = run.engine
@@ -247,6 +248,7 @@ def test_a_stopped_worker_ends_no_job(
     assert starts(run.folder) == {"alpha": 1, "beta": 1}
 
 
+@pytest.mark.parametrize("place", ["local"], indirect=True)
 def test_a_killed_server_ends_nothing(stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]) -> None:
     run = begin(stack, tmp_path, endpoint, place)
     folder = run.folder

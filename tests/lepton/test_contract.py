@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Literal
 
 import pytest
 
@@ -13,7 +12,7 @@ from proctor.blocks.lepton.block import LeptonBackend
 from proctor.blocks.lepton.shares import share_of
 from proctor.blocks.stage_files import lost
 from proctor.configs.execution_schema import LeptonExecution
-from tests.contract import RunningContract, Setup
+from tests.contract import BackendContract, Contract, RunningContract, ServerContract, Setup
 from tests.engine import fake_harness_image
 from tests.lepton.login import log_in, section
 from tests.lepton.service import Service
@@ -59,25 +58,34 @@ def uploaded(storage: Storage) -> dict[str, object]:
     return {"via": "object", "url": storage.url, "options": storage.options}
 
 
+MOUNTED: dict[str, object] = {"via": "mount", "volume": "node-nfs:shared"}
+LOGGED: dict[str, object] = {"via": "log"}
+
+
 class TestMountedOnLegacyEndpoints(RunningContract):
-    family: ClassVar[Literal["legacy", "new"]] = "legacy"
-    results: ClassVar[dict[str, object]] = {"via": "mount", "volume": "node-nfs:shared"}
+    results = MOUNTED
 
     @pytest.fixture
     def setup(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
-        with Service(self.family, runner="docker", deletion=0.05) as service:
+        with Service("legacy", runner="docker", deletion=0.05) as service:
             log_in(monkeypatch, service)
             yield LeptonSetup(tmp_path, service, self.results)
 
 
-class TestMountedOnNewEndpoints(TestMountedOnLegacyEndpoints):
-    family = "new"
+class TestNewEndpoints(ServerContract):
+    """What the family of the endpoints makes a difference to."""
+
+    @pytest.fixture
+    def setup(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
+        with Service("new", runner="docker", deletion=0.05) as service:
+            log_in(monkeypatch, service)
+            yield LeptonSetup(tmp_path, service, MOUNTED)
 
 
 class TestThroughTheLog(TestMountedOnLegacyEndpoints):
     """The way home that needs nothing: nothing is seen of a step's files until it has ended."""
 
-    results: ClassVar[dict[str, object]] = {"via": "log"}
+    results = LOGGED
 
     def test_answered_requests_are_counted_while_it_runs(self, setup: Setup) -> None:
         pytest.skip("its cache is not to be seen from here")
@@ -96,8 +104,15 @@ class TestThroughTheLog(TestMountedOnLegacyEndpoints):
         assert setup.runs("a.0") == 1, "what the first one left went with its container"
 
 
-class TestThroughAnObjectStore(TestThroughTheLog):
-    """A real S3 server."""
+class TestThroughAnObjectStore(Contract):
+    """A real S3 server, and what the way home makes a difference to."""
+
+    test_fetch_brings_the_folder_and_its_log = BackendContract.test_fetch_brings_the_folder_and_its_log
+    test_logs_end_when_the_step_ends = BackendContract.test_logs_end_when_the_step_ends
+    test_cancel_leaves_nothing_and_can_be_repeated = BackendContract.test_cancel_leaves_nothing_and_can_be_repeated
+    test_results_are_ours = RunningContract.test_results_are_ours_and_nobody_else_may_write_them
+    test_secrets_stay_out_of_files = RunningContract.test_values_arrive_as_they_are_and_secrets_stay_out_of_files
+    test_a_murdered_step_is_lost = TestThroughTheLog.test_a_murdered_step_is_lost_and_its_next_attempt_runs
 
     @pytest.fixture
     def setup(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: Storage) -> Iterator[Setup]:
@@ -113,7 +128,7 @@ class TestOneJobOnAVolume(RunningContract):
     def setup(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
         with Service("new", runner="docker", deletion=0.05) as service:
             log_in(monkeypatch, service)
-            yield LeptonSetup(tmp_path, service, {"via": "mount", "volume": "node-nfs:shared"}, split=1)
+            yield LeptonSetup(tmp_path, service, MOUNTED, split=1)
 
     def test_a_job_runs_and_answers_by_name(self, setup: Setup) -> None:
         assert isinstance(setup, LeptonSetup)
@@ -149,7 +164,7 @@ class TestOneJobThroughTheLog(TestOneJobOnAVolume):
     def setup(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
         with Service("new", runner="docker", deletion=0.05) as service:
             log_in(monkeypatch, service)
-            yield LeptonSetup(tmp_path, service, {"via": "log"}, split=1)
+            yield LeptonSetup(tmp_path, service, LOGGED, split=1)
 
     def test_answered_requests_are_counted_while_it_runs(self, setup: Setup) -> None:
         pytest.skip("its cache is not to be seen from here")
@@ -180,8 +195,16 @@ class TestOneJobThroughTheLog(TestOneJobOnAVolume):
         assert [setup.runs(step.name) for step in job.steps] == [1, 1, 1], "what began first went with its container"
 
 
-class TestOneJobThroughAnObjectStore(TestOneJobThroughTheLog):
-    """A real S3 server."""
+class TestOneJobThroughAnObjectStore(Contract):
+    """A real S3 server, and what the way home makes a difference to."""
+
+    test_one_step_alone_is_cancelled = TestOneJobThroughTheLog.test_one_step_alone_is_cancelled
+    test_fetch_brings_the_folder_and_its_log = BackendContract.test_fetch_brings_the_folder_and_its_log
+    test_logs_end_when_the_step_ends = BackendContract.test_logs_end_when_the_step_ends
+    test_cancel_leaves_nothing_and_can_be_repeated = BackendContract.test_cancel_leaves_nothing_and_can_be_repeated
+    test_results_are_ours = RunningContract.test_results_are_ours_and_nobody_else_may_write_them
+    test_secrets_stay_out_of_files = RunningContract.test_values_arrive_as_they_are_and_secrets_stay_out_of_files
+    test_a_murdered_step_is_lost = TestOneJobThroughTheLog.test_a_murdered_step_is_lost_and_its_next_attempt_runs
 
     @pytest.fixture
     def setup(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: Storage) -> Iterator[Setup]:
