@@ -32,6 +32,8 @@ class LossyProxy:
         self._instead = f"HTTP/1.1 {instead} -\r\ncontent-length: 0\r\n\r\n".encode() if instead else b""
         self.lost: list[str] = []
         """What was done and never answered, as `METHOD path`."""
+        self.asked: Counter[str] = Counter()
+        """How often each `METHOD path` was asked for."""
         self._target = urlsplit(url)
         self._seen: Counter[bytes] = Counter()
         self._port = 0
@@ -98,6 +100,7 @@ class LossyProxy:
 
     def _loses(self, head: bytes, body: bytes) -> bool:
         line = head.partition(b"\r\n")[0].rpartition(b" ")[0]
+        self.asked[line.decode()] += 1
         reads = line.startswith((b"GET ", b"HEAD ")) or READS.search(line)
         if (self.losing.encode() not in line if self.losing else reads) or self._seen[line + body] == self._times:
             return False

@@ -148,7 +148,7 @@ def test_a_worker_bears_a_server_that_fails_for_a_minute(stack: Stack, tmp_path:
             run = stack.start("simulated", config(tmp_path, "mmath_en", step_seconds=1))
             assert run.until(seconds=120) == "Completed", run.message
             assert len(proxy.lost) == 3
-            proxy.losing = "get_scheduled_flow_runs"
+            proxy.losing = "flow_runs"
             time.sleep(60)
             proxy.losing = "nothing"
             later = stack.start("simulated", config(tmp_path, "mmath_en", step_seconds=1))

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from benchmarks.overhead import DRIVER
 from benchmarks.queueing import out_of_order, overlap
 from tests.flows.stack import Stack, wait_for
 from tests.flows.test_evaluate import config
+from tests.lossy_proxy import LossyProxy
 
 pytestmark = pytest.mark.live
 
@@ -58,3 +60,22 @@ def test_many_benchmarks_start_without_a_refused_request(stack: Stack, tmp_path:
     assert len(json.loads(results.read_text())["benchmarks"]) == MANY
     assert proxy.requests > 2 * MANY
     assert proxy.failed == 0
+
+
+def test_a_worker_without_work_asks_the_server_little(stack: Stack) -> None:
+    looks, in_full = "POST /api/flow_runs/count", "POST /api/work_pools/proctor/get_scheduled_flow_runs"
+    stack.kill_worker()
+    try:
+        with LossyProxy(stack.api, losing="nothing") as proxy:
+            stack.through = proxy.url
+            stack.start_worker()
+            wait_for(lambda: proxy.asked[looks], 90)
+            before = proxy.asked.copy()
+            time.sleep(21)
+            made = proxy.asked - before
+            stack.kill_worker()
+    finally:
+        stack.through = ""
+        stack.mend()
+    assert 1 <= made[in_full] <= 3
+    assert made[looks] > made[in_full]
