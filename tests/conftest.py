@@ -9,16 +9,16 @@ from xdist.scheduler import LoadScopeScheduling
 pytest_plugins = ["tests.cluster", "tests.bare_cluster", "tests.tracking"]
 
 AREAS = {
+    "bare clusters": ("blocks/slurm/test_bare", "blocks/slurm/test_forgotten", "flows/test_slurm_bare"),
+    "clouds": ("flows/test_lepton",),
+    "restarts": ("flows/test_reattach",),
     "slurm": ("blocks/slurm/", "flows/test_slurm"),
-    "cli": (
-        *("cli/", "seeds/", "blocks/test_add_a_backend.py"),
-        *("flows/test_lepton", "flows/test_mlflow", "flows/test_team"),
-    ),
-    "engines": ("blocks/", "demo/", "lepton/", "tasks/", "flows/test_reattach"),
+    "cli": ("cli/", "seeds/", "blocks/test_add_a_backend.py", "flows/test_mlflow", "flows/test_team"),
+    "engines": ("blocks/", "demo/", "lepton/", "tasks/"),
     "flows": ("",),
 }
 """Live tests of one area share services (a Prefect server, the stack's port, the cluster) and run one after the other, the
-areas side by side: most of their time they wait."""
+areas side by side: most of their time they wait. The areas with the most tests come first, the others where one has ended."""
 
 REQUIRE_LIVE = os.environ.get("PROCTOR_REQUIRE_LIVE") == "1"
 
