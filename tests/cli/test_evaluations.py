@@ -78,7 +78,7 @@ def test_logs_of_orchestration_and_unknown_benchmarks(machine: Machine, finished
 
 def running(machine: Machine, evaluation: str) -> None:
     rows = wait_for(lambda: machine.json("status", evaluation)["progress"], 60, 0.5)
-    wait_for(lambda: machine.json("status", evaluation)["progress"][0]["state"] == "RUNNING", 60, 0.5)
+    wait_for(lambda: machine.json("status", evaluation)["progress"][0]["state"] == "RUNNING", 60, 1)
     assert len(rows) == 2
 
 

@@ -178,10 +178,8 @@ def killed_everywhere(
 
 @pytest.mark.timeout(1200)
 def test_kill_the_engine_at_every_boundary(stack: Stack, tmp_path: Path, endpoint: str, place: dict[str, Any]) -> None:
-    """All of them with processes; with containers those at which the container is in the making, runs or has ended."""
-    settings, kind = config(tmp_path, endpoint, place), place["execution"]["type"]
-    names = ("intent", "uploaded", "claimed", "running", "ended", "all ended") if kind == "local" else ()
-    assert not killed_everywhere(stack, kind, settings, tmp_path, tmp_path, *names)
+    settings = config(tmp_path, endpoint, place)
+    assert not killed_everywhere(stack, place["execution"]["type"], settings, tmp_path, tmp_path)
 
 
 @pytest.mark.timeout(1200)
