@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,11 +52,12 @@ def end_tree(pid: int) -> None:
     """End a process and what it started."""
     try:
         parent = psutil.Process(pid)
+        family = [parent, *parent.children(recursive=True)]
     except psutil.NoSuchProcess:
         return
-    family = [parent, *parent.children(recursive=True)]
     for process in family:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # one may end by itself meanwhile
+            process.kill()
     psutil.wait_procs(family, timeout=10)
 
 
