@@ -104,14 +104,19 @@ class TestThroughTheLog(TestMountedOnLegacyEndpoints):
         assert setup.runs("a.0") == 1, "what the first one left went with its container"
 
 
-class TestThroughAnObjectStore(Contract):
-    """A real S3 server, and what the way home makes a difference to."""
+class WayHome(Contract):
+    """What the way of the results makes a difference to."""
 
     test_fetch_brings_the_folder_and_its_log = BackendContract.test_fetch_brings_the_folder_and_its_log
     test_logs_end_when_the_step_ends = BackendContract.test_logs_end_when_the_step_ends
     test_cancel_leaves_nothing_and_can_be_repeated = BackendContract.test_cancel_leaves_nothing_and_can_be_repeated
     test_results_are_ours = RunningContract.test_results_are_ours_and_nobody_else_may_write_them
     test_secrets_stay_out_of_files = RunningContract.test_values_arrive_as_they_are_and_secrets_stay_out_of_files
+
+
+class TestThroughAnObjectStore(WayHome):
+    """A real S3 server."""
+
     test_a_murdered_step_is_lost = TestThroughTheLog.test_a_murdered_step_is_lost_and_its_next_attempt_runs
 
     @pytest.fixture
@@ -195,15 +200,10 @@ class TestOneJobThroughTheLog(TestOneJobOnAVolume):
         assert [setup.runs(step.name) for step in job.steps] == [1, 1, 1], "what began first went with its container"
 
 
-class TestOneJobThroughAnObjectStore(Contract):
-    """A real S3 server, and what the way home makes a difference to."""
+class TestOneJobThroughAnObjectStore(WayHome):
+    """A real S3 server."""
 
     test_one_step_alone_is_cancelled = TestOneJobThroughTheLog.test_one_step_alone_is_cancelled
-    test_fetch_brings_the_folder_and_its_log = BackendContract.test_fetch_brings_the_folder_and_its_log
-    test_logs_end_when_the_step_ends = BackendContract.test_logs_end_when_the_step_ends
-    test_cancel_leaves_nothing_and_can_be_repeated = BackendContract.test_cancel_leaves_nothing_and_can_be_repeated
-    test_results_are_ours = RunningContract.test_results_are_ours_and_nobody_else_may_write_them
-    test_secrets_stay_out_of_files = RunningContract.test_values_arrive_as_they_are_and_secrets_stay_out_of_files
     test_a_murdered_step_is_lost = TestOneJobThroughTheLog.test_a_murdered_step_is_lost_and_its_next_attempt_runs
 
     @pytest.fixture

@@ -69,7 +69,7 @@ def test_the_verdict_lists_what_has_no_scores() -> None:
 
 HOLDER = """
 import asyncio, pathlib, sys
-from proctor.tasks.engine_lock import engine_lock, engine_name, silenced
+from proctor.tasks.engine_lock import engine_lock
 async def main():
     async with engine_lock(pathlib.Path(sys.argv[1])):
         print("held", flush=True)
