@@ -60,7 +60,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # prefect.yaml starts engines by the name `python`, which must be ours also where nobody activated our environment
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    bound_pauses()
+    bound_pauses(steady_worker.PAUSE)
     steady_worker.register()
     threading.Thread(target=lambda: asyncio.run(look_after()), daemon=True).start()
     sys.argv = ["prefect", "worker", "start", *sys.argv[1:]]

@@ -1,5 +1,7 @@
 """How long Prefect's client waits before it asks a server again that was away."""
 
+from functools import partial
+
 from prefect.client import base
 from prefect.utilities.math import clamped_poisson_interval
 
@@ -9,15 +11,15 @@ DRAW = "clamped_poisson_interval"
 """The name by which the client draws a pause when the server has not said how long to wait."""
 
 
-def bounded(average: float, clamping_factor: float = 0.3) -> float:
-    """A random pause around `average`, but never around more than `LONGEST`."""
-    return clamped_poisson_interval(min(average, LONGEST), clamping_factor)
+def bounded(average: float, clamping_factor: float = 0.3, *, longest: float = LONGEST) -> float:
+    """A random pause around `average`, but never around more than `longest`."""
+    return clamped_poisson_interval(min(average, longest), clamping_factor)
 
 
-def bound_pauses() -> None:
-    """Let the clients of this process wait 2, 4, 8, 16, 30, 30... seconds.
+def bound_pauses(longest: float = LONGEST) -> None:
+    """Let the clients of this process wait 2, 4, 8... seconds up to `longest`, and then that again and again.
 
     They double without an end (`prefect.client.base`) and no setting says where to stop: behind an outage of ten minutes
     worker and engines would sleep for up to eight more.
     """
-    vars(base)[DRAW] = bounded
+    vars(base)[DRAW] = partial(bounded, longest=longest)

@@ -20,6 +20,9 @@ import psutil
 PREFECT = str(Path(sys.executable).parent / "prefect")
 T = TypeVar("T")
 
+START = 240.0
+"""Seconds that a server may be away until it has started, while other tests keep the whole machine busy."""
+
 SET_UP = """
 import asyncio
 from prefect.client.orchestration import get_client
@@ -103,7 +106,7 @@ class Stack:
 
     def start_server(self) -> None:
         self.server = self._start([sys.executable, "-m", "proctor.flows.server", str(self.port)], "server.log")
-        wait_for(self.healthy, 240)
+        wait_for(self.healthy, START)
 
     def start_worker(self, *before: str) -> None:
         """A worker, by a command that starts another one where `before` says so."""
@@ -125,7 +128,7 @@ class Stack:
         """Start again what is not there."""
         if self.server is None or self.server.poll() is not None:
             self.start_server()
-        wait_for(self.healthy, 240)
+        wait_for(self.healthy, START)
         if self.worker is None or self.worker.poll() is not None:
             self.start_worker()
 
@@ -164,14 +167,17 @@ class Stack:
 
     def get(self, path: str) -> Any:
         """One answer of the REST API; again while the server is away."""
+        return self._once_there(lambda: self.client.get(f"{self.api}{path}", auth=self.auth, timeout=10))
 
-        def once() -> Any:
+    def _once_there(self, ask: Callable[[], httpx.Response]) -> Any:
+        def answer() -> list[Any]:
             try:
-                return self.client.get(f"{self.api}{path}", auth=self.auth, timeout=10).raise_for_status().json()
-            except httpx.HTTPError:
-                return None
+                response = ask()
+            except httpx.TransportError:
+                return []
+            return [] if response.is_server_error else [response.raise_for_status().json()]
 
-        return wait_for(once, 60)
+        return wait_for(answer, START)[0]
 
     def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
         """One answer; again while SQLite is busy with another run, as Prefect's own client does."""
@@ -203,7 +209,8 @@ class Stack:
         return Run(self, answer.json()["id"])
 
     def filter(self, path: str, **wanted: Any) -> list[Any]:
-        return list(self.post(path, wanted).raise_for_status().json())
+        """What a question finds; again while the server is away."""
+        return list(self._once_there(lambda: self.post(path, wanted)))
 
 
 @dataclass(frozen=True)
