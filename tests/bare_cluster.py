@@ -16,6 +16,7 @@ import pytest
 
 from proctor.configs.execution_schema import SlurmExecution
 from tests.cluster import SSHD, USER, execution, ssh_config
+from tests.waiting import PATIENCE
 
 CONF = """
 ClusterName=bare
@@ -88,7 +89,7 @@ class BareCluster:
 
     def wait_for_nodes(self, *states: str) -> None:
         """Wait until all nodes are in one of these states."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while not (found := self.as_user("sinfo", "-h", "-N", "-o", "%T").split()) or not set(found) <= set(states):
             assert time.monotonic() < deadline, (self.folder / "daemons.log").read_text()[-2000:]
             time.sleep(0.2)

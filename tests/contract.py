@@ -26,6 +26,7 @@ import pytest
 from proctor.blocks.backend import Backend
 from proctor.blocks.job import Container, EnvVar, JobHandle, JobSpec, JobState, JobStatus, Server, Step
 from proctor.blocks.stage_files import lost
+from tests.waiting import PATIENCE
 
 WEIRD = 'it\'s $HOME; "two" `words`\n-- ünïcode\t*'
 
@@ -113,11 +114,11 @@ class Setup(ABC):
         """One look, by an object that knows nothing yet."""
         return self.backend().poll([handle])[handle]
 
-    def wait(self, handle: JobHandle, seconds: float = 60) -> JobStatus:
+    def wait(self, handle: JobHandle, seconds: float = PATIENCE) -> JobStatus:
         """The status once the job is final."""
         return self.until(handle, lambda status: status.state.final, seconds)
 
-    def until(self, handle: JobHandle, condition: Callable[[JobStatus], bool], seconds: float = 60) -> JobStatus:
+    def until(self, handle: JobHandle, condition: Callable[[JobStatus], bool], seconds: float = PATIENCE) -> JobStatus:
         """The first status that fulfils a condition."""
         deadline = time.monotonic() + seconds
         while not condition(status := self.status(handle)):
@@ -279,7 +280,7 @@ class ServerContract(Contract):
     def test_a_server_that_never_answers_is_told_in_time(self, setup: Setup) -> None:
         server = setup.server("fake-server {port} 60", ready_timeout=2)
         (handle,) = setup.submit(setup.job(setup.step("a.0"), server=server))
-        status = setup.wait(handle, 30).steps["a.0"]
+        status = setup.wait(handle).steps["a.0"]
         assert (status.state, status.exit_code) == (JobState.FAILED, 69)
         assert "server did not answer within 2 s" in status.message
         assert setup.runs("a.0") == 0

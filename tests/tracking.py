@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.flows.stack import end_tree, free_port, wait_for
+from tests.flows.stack import end_tree, free_port
+from tests.waiting import wait_for
 
 
 @pytest.fixture(scope="session")

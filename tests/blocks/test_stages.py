@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,6 +32,7 @@ from proctor.blocks.stages import (
 )
 from tests.blocks.shellcheck import check_with_shellcheck
 from tests.contract import RESPONSE_CACHE
+from tests.waiting import wait_closely
 
 SHELLS = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]
 HARNESS = """#!/bin/sh
@@ -98,13 +98,6 @@ def bench(tmp_path: Path, shell: list[str]) -> Bench:
     root = tmp_path / 'it\'s $HOME; a "folder"'
     root.mkdir()
     return Bench(root, shell)
-
-
-def wait_until(path: Path, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path.name} never came"
-        time.sleep(0.02)
 
 
 def test_an_image_that_only_knows_the_older_command_runs_too(bench: Bench) -> None:
@@ -184,7 +177,7 @@ def test_an_attempt_that_was_given_up_does_not_write_over_the_next_one(bench: Be
     bench.write('[ -e "$OUT/again" ] || { touch "$OUT/again"; exec sleep 60; }; echo x: 1 >$OUT/results.yml')
     first, step = bench.job("a.0"), Step("a.0", "a", Container(), "", "")
     process = bench.start(first, step)
-    wait_until(bench.root / "a.0" / "again")
+    wait_closely((bench.root / "a.0" / "again").exists)
     second = replace(first, name=f"{first.name}-2")
     assert bench.run(second, step).state is JobState.COMPLETED
     process.terminate()
@@ -226,7 +219,7 @@ def test_term_is_forwarded_and_leaves_nothing_behind(bench: Bench) -> None:
     bench.write('touch "$OUT/up"; setsid sleep 61.7 & sleep 61.7')
     job = bench.job("a.0")
     process = bench.start(job, job.steps[0])
-    wait_until(bench.root / "a.0" / "up")
+    wait_closely((bench.root / "a.0" / "up").exists)
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 143
     assert stage_files.lost(join(read_folder(bench.root / "a.0", job.name), GONE)), "nobody said that it was meant"
@@ -236,7 +229,7 @@ def test_term_is_forwarded_and_leaves_nothing_behind(bench: Bench) -> None:
 def test_term_while_it_waits_for_its_turn(bench: Bench) -> None:
     job = bench.job("a.0", "b.1")
     process = bench.start(job, job.steps[1])
-    wait_until(bench.root / "b.1" / "stage.waiting")
+    wait_closely((bench.root / "b.1" / "stage.waiting").exists)
     assert join(read_folder(bench.root / "b.1", job.name), ALIVE).message == "waits for its turn"
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 143
@@ -247,7 +240,7 @@ def test_term_on_purpose_is_a_cancellation(bench: Bench) -> None:
     bench.write('touch "$OUT/up"; sleep 61.9')
     job = bench.job("a.0")
     process = bench.start(job, job.steps[0])
-    wait_until(bench.root / "a.0" / "up")
+    wait_closely((bench.root / "a.0" / "up").exists)
     (bench.root / "a.0" / ".proctor" / f"cancel-{job.name}").touch()
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 143

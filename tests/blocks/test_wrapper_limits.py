@@ -14,7 +14,8 @@ import pytest
 from proctor.blocks.job import Container, JobState, Step, StepStatus
 from proctor.blocks.stage_files import GONE, join, read_folder
 from proctor.blocks.stages import GRACE_SECONDS
-from tests.blocks.test_stages import Bench, bench, shell, wait_until
+from tests.blocks.test_stages import Bench, bench, shell
+from tests.waiting import wait_closely
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +59,7 @@ def test_a_step_that_is_told_to_end_in_its_post_cmd_ends_in_its_grace(bench: Ben
     mark = bench.root / "mark"
     step = Step("a.0", "a", Container(), "", "", post_cmd=f"trap '' TERM; touch {shlex.quote(str(mark))}; sleep 300")
     process = started(bench, step, "proctor-of-a-test", 2)
-    wait_until(mark)
+    wait_closely(mark.exists)
     began = time.monotonic()
     process.terminate()
     assert process.wait(30) == 143

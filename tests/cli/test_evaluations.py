@@ -15,7 +15,7 @@ from proctor.cli.artifacts import Progress
 from proctor.cli.evaluations import find
 from proctor.cli.words import duration
 from tests.cli.machine import Machine
-from tests.flows.stack import wait_for
+from tests.waiting import wait_for
 
 
 @pytest.mark.live
@@ -66,7 +66,7 @@ def test_results_are_exported_from_the_state_store(machine: Machine, finished: s
 
 @pytest.mark.live
 def test_logs_of_orchestration_and_unknown_benchmarks(machine: Machine, finished: str) -> None:
-    flow = wait_for(lambda: machine.run("logs", finished, "--flow").stdout, 20)
+    flow = wait_for(lambda: machine.run("logs", finished, "--flow").stdout)
     assert "COMPLETED" in flow
     wrong = machine.run("logs", f"{finished}.mmath_e")
     assert wrong.returncode == 2
@@ -77,8 +77,8 @@ def test_logs_of_orchestration_and_unknown_benchmarks(machine: Machine, finished
 
 
 def running(machine: Machine, evaluation: str) -> None:
-    rows = wait_for(lambda: machine.json("status", evaluation)["progress"], 60, 0.5)
-    wait_for(lambda: machine.json("status", evaluation)["progress"][0]["state"] == "RUNNING", 60, 1)
+    rows = wait_for(lambda: machine.json("status", evaluation)["progress"], pause=0.5)
+    wait_for(lambda: machine.json("status", evaluation)["progress"][0]["state"] == "RUNNING", pause=1)
     assert len(rows) == 2
 
 
@@ -141,7 +141,9 @@ def test_what_is_out_of_sight_can_be_resumed(machine: Machine, finished: str) ->
     first = machine.json("status", named[1])
     assert [row["state"] for row in first["progress"]] == ["UNKNOWN", "COMPLETED"]
     assert machine.run("resume", named[1], "--detach").returncode == 0
-    wait_for(lambda: (last := machine.json("status", named[1]))["ended"] not in {None, first["ended"]} and last, 90, 1)
+    wait_for(
+        lambda: (last := machine.json("status", named[1]))["ended"] not in {None, first["ended"]} and last, pause=1
+    )
     done = machine.run("resume", finished)
     assert done.returncode == 1
     assert "only an evaluation that ended early" in done.stderr

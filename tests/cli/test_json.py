@@ -10,7 +10,7 @@ import pytest
 
 from proctor.cli.main import cli, main
 from tests.cli.machine import Machine
-from tests.flows.stack import wait_for
+from tests.waiting import wait_for
 
 CONFIG = """
 execution: {output_dir: /out}
@@ -73,7 +73,7 @@ def test_commands_that_act_answer_with_documents(machine: Machine, tmp_path: Pat
     assert failed["state"] == "FAILED"
     assert said(machine, "resume", failed["id"], "--detach")["id"] == failed["id"]
     begun = said(machine, "run", "--config", config, "-o", "execution.step_seconds=60", "--detach")
-    wait_for(lambda: machine.json("status", begun["id"])["state"] == "RUNNING", 60, 1)
+    wait_for(lambda: machine.json("status", begun["id"])["state"] == "RUNNING", pause=1)
     killed = said(machine, "kill", begun["id"])
     assert (killed["id"], killed["benchmark"], killed["state"]) == (begun["id"], None, "CANCELLED")
     assert said(machine, "reap", "--dry-run")["dry_run"] is True

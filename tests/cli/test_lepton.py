@@ -8,8 +8,8 @@ import yaml
 
 from tests.cli.machine import Machine
 from tests.engine import fake_harness_image
-from tests.flows.stack import wait_for
 from tests.lepton.service import Service
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -42,12 +42,12 @@ def test_an_expired_token_is_replaced_while_the_evaluation_runs(
     started = machine.run("run", "--config", file, "--detach", LEPTON_API_TOKEN=cloud.token)
     assert started.returncode == 0, started.stderr
     evaluation = started.stdout.strip()
-    wait_for(lambda: [each for each in cloud.jobs if each["status"]["state"] == "Running"], 90)
+    wait_for(lambda: [each for each in cloud.jobs if each["status"]["state"] == "Running"])
     cloud.token = "a-fresh-token-4711"
-    wait_for(lambda: cloud.requests[-1].status == 401, 30)
+    wait_for(lambda: cloud.requests[-1].status == 401)
     resumed = machine.run("resume", evaluation, LEPTON_API_TOKEN=cloud.token)
     assert resumed.returncode == 0, resumed.stderr
     assert "from now on it logs in with what this shell has" in resumed.stdout
-    wait_for(lambda: machine.json("status", evaluation)["state"] == "COMPLETED", 120, 1)
+    wait_for(lambda: machine.json("status", evaluation)["state"] == "COMPLETED", pause=1)
     assert len([each for each in cloud.requests if (each.method, each.path) == ("POST", "/jobs")]) == 1
     assert (cloud.jobs, cloud.secrets) == ([], {})

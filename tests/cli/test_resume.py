@@ -13,7 +13,7 @@ from proctor.cli.address import Address
 from proctor.cli.api import PrefectApi
 from proctor.configs.records import evaluation_id
 from tests.cli.machine import Machine
-from tests.flows.stack import wait_for
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -29,7 +29,7 @@ def states(machine: Machine, evaluation: str) -> list[str]:
 
 def test_what_was_cancelled_runs_again_and_what_had_ended_is_kept(machine: Machine) -> None:
     evaluation = machine.detached("execution.step_seconds=20")
-    wait_for(lambda: states(machine, evaluation) == ["COMPLETED", "RUNNING"], 90, 0.5)
+    wait_for(lambda: states(machine, evaluation) == ["COMPLETED", "RUNNING"], pause=0.5)
     assert machine.run("kill", evaluation).returncode == 0
     folder = Path(machine.json("info", evaluation)["output_dir"])
     first = (folder / "mmath_en.0" / "results.yml").stat().st_mtime_ns
@@ -48,7 +48,7 @@ def test_a_run_whose_file_was_not_there_is_tried_again(machine: Machine, api: Pr
     deployment = api.get("/deployments/name/evaluate/nightly")["id"]
     body = {"parameters": {"config": {"file": str(tmp_path / "later.yaml")}}, "state": {"type": "SCHEDULED"}}
     run = str(api.post(f"/deployments/{deployment}/create_flow_run", **body)["id"])
-    wait_for(lambda: api.get(f"/flow_runs/{run}")["state_name"] == "Failed", 60)
+    wait_for(lambda: api.get(f"/flow_runs/{run}")["state_name"] == "Failed")
     Path(machine.config()).rename(tmp_path / "later.yaml")
     done = machine.run("resume", run)
     assert done.returncode == 0, done.stderr

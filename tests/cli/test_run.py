@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.cli.machine import CONFIG, Machine
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -86,10 +87,7 @@ def test_an_engine_that_is_away_is_told_while_it_is_waited_for(machine: Machine)
     )
     evaluation = machine.run("run", "--config", machine.config(text), "--detach").stdout.strip()
     waiting = "nothing could be submitted yet, trying again: no Docker engine answers on unix:///nowhere"
-    deadline = time.monotonic() + 90
-    while waiting not in machine.run("status", evaluation).stdout:
-        assert time.monotonic() < deadline
-        time.sleep(1)
+    wait_for(lambda: waiting in machine.run("status", evaluation).stdout, pause=1)
     killed = machine.run("kill", evaluation)
     assert killed.returncode == 1
     assert f"the jobs of {evaluation} could not be released: no Docker engine answers" in killed.stderr

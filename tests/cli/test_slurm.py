@@ -10,7 +10,8 @@ import pytest
 
 from tests.cli.machine import Machine
 from tests.cluster import SSH_PORT, SSHD, as_user, fake_harness, ssh_config
-from tests.flows.stack import free_port, wait_for
+from tests.flows.stack import free_port
+from tests.waiting import PATIENCE, wait_for
 from tests.wan_proxy import WanProxy
 
 pytestmark = pytest.mark.live
@@ -76,7 +77,7 @@ def cluster(machine: Machine, cluster_home: Path, shared: Path, endpoint: str) -
 def full(cluster_home: Path) -> Iterator[None]:
     """A cluster without a free node."""
     submitted = as_user("sbatch", "--parsable", "--exclusive", "--nodes=4", "--output=/dev/null", "--wrap", "sleep 300")
-    wait_for(lambda: as_user("squeue", "-h", "-j", submitted.strip(), "-o", "%T").strip() == "RUNNING", 180)
+    wait_for(lambda: as_user("squeue", "-h", "-j", submitted.strip(), "-o", "%T").strip() == "RUNNING")
     yield
     as_user("scancel", submitted.strip())
 
@@ -89,7 +90,7 @@ def living(evaluation: str) -> str:
 def test_status_says_why_a_job_waits_and_kill_ends_it(cluster: Cluster, full: None) -> None:
     evaluation = cluster.start()
     told = r"pending: (Resources|Priority), \d(st|nd|rd|th) of \d+, estimated start \d\d:\d\d"
-    wait_for(lambda: re.search(told, cluster.words(evaluation)), 90)
+    wait_for(lambda: re.search(told, cluster.words(evaluation)))
     assert living(evaluation)
     assert cluster.machine.run("kill", evaluation).returncode == 0
     wait_for(lambda: not living(evaluation), 30)
@@ -97,7 +98,7 @@ def test_status_says_why_a_job_waits_and_kill_ends_it(cluster: Cluster, full: No
 
 def test_status_names_the_node_and_logs_follow_the_benchmark(cluster: Cluster) -> None:
     evaluation = cluster.start(seconds=8)
-    words = wait_for(lambda: found if "running" in (found := cluster.words(evaluation)) else "", 90)
+    words = wait_for(lambda: found if "running" in (found := cluster.words(evaluation)) else "")
     assert re.search(r"\bn[1-4]\b", words), words
     followed = cluster.machine.run("logs", f"{evaluation}.alpha", "--follow")
     assert "the harness speaks" in followed.stdout
@@ -126,7 +127,7 @@ def test_status_tells_of_the_server_and_of_what_the_benchmarks_have_done(cluster
         r"running on n[1-4], benchmark 2 of 3",
         r"(?m)^fake\.b +RUNNING .* 412 ",
     ):
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + PATIENCE
         while not re.search(told, (said := [*said, cluster.words(evaluation)])[-1]):
             assert time.monotonic() < deadline, "\n".join([told, *dict.fromkeys(said)])
     assert cluster.machine.run("status", evaluation, "--watch").returncode == 0
@@ -137,7 +138,7 @@ def test_a_cluster_that_vanishes_for_good_ends_unavailable_and_resume_takes_the_
 ) -> None:
     with WanProxy(SSH_PORT) as proxy:
         evaluation = cluster.start("execution.patience=8", seconds=4, ssh_config=ssh_config(tmp_path, proxy.port))
-        wait_for(lambda: living(evaluation), 60)
+        wait_for(lambda: living(evaluation))
         job = living(evaluation)
         proxy.refuse = True
         proxy.cut()

@@ -20,7 +20,8 @@ from proctor.cli.home import Record, write_record
 from proctor.cli.inheritance import inherited
 from proctor.cli.stack import flat
 from tests.cli.machine import Machine
-from tests.flows.stack import free_port, wait_for
+from tests.flows.stack import free_port
+from tests.waiting import wait_for
 
 
 @pytest.mark.live
@@ -152,7 +153,7 @@ def test_a_failed_start_shows_the_end_of_the_log(tmp_path: Path) -> None:
 @pytest.mark.live
 def test_jobs_outlive_the_stack(machine: Machine) -> None:
     evaluation = machine.detached("execution.step_seconds=8")
-    wait_for(lambda: machine.json("status", evaluation)["progress"][0]["state"] == "RUNNING", 60, 1)
+    wait_for(lambda: machine.json("status", evaluation)["progress"][0]["state"] == "RUNNING", pause=1)
     pids = machine.pids()
     done = machine.run("down")
     assert "ended: worker and server" in done.stdout

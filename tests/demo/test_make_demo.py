@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.flows.stack import wait_for
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 ROOT = Path(__file__).parents[2]

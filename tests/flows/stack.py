@@ -11,17 +11,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import httpx
 import psutil
 
-PREFECT = str(Path(sys.executable).parent / "prefect")
-T = TypeVar("T")
+from tests.waiting import PATIENCE, wait_for
 
-START = 240.0
-"""Seconds that a server may be away until it has started, while other tests keep the whole machine busy."""
+PREFECT = str(Path(sys.executable).parent / "prefect")
 
 SET_UP = """
 import asyncio
@@ -38,17 +36,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def wait_for(what: Callable[[], T], seconds: float = 30.0, pause: float = 0.3) -> T:
-    """The first true answer within that time; AssertionError otherwise."""
-    deadline = time.monotonic() + seconds
-    while True:
-        answer = what()
-        if answer:
-            return answer
-        assert time.monotonic() < deadline, f"it did not happen within {seconds:g} s; last answer: {answer!r}"
-        time.sleep(pause)
 
 
 def end_tree(pid: int) -> None:
@@ -106,7 +93,7 @@ class Stack:
 
     def start_server(self) -> None:
         self.server = self._start([sys.executable, "-m", "proctor.flows.server", str(self.port)], "server.log")
-        wait_for(self.healthy, START)
+        wait_for(self.healthy, PATIENCE)
 
     def start_worker(self, *before: str) -> None:
         """A worker, by a command that starts another one where `before` says so."""
@@ -128,7 +115,7 @@ class Stack:
         """Start again what is not there."""
         if self.server is None or self.server.poll() is not None:
             self.start_server()
-        wait_for(self.healthy, START)
+        wait_for(self.healthy, PATIENCE)
         if self.worker is None or self.worker.poll() is not None:
             self.start_worker()
 
@@ -177,7 +164,7 @@ class Stack:
                 return []
             return [] if response.is_server_error else [response.raise_for_status().json()]
 
-        return wait_for(answer, START)[0]
+        return wait_for(answer, PATIENCE)[0]
 
     def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
         """One answer; again while SQLite is busy with another run, as Prefect's own client does."""
@@ -278,7 +265,7 @@ class Run:
         state = self.state
         return state if state in wanted else ""
 
-    def until(self, *states: str, seconds: float = 180.0) -> str:
+    def until(self, *states: str, seconds: float = PATIENCE) -> str:
         """Wait for one of these states; the answer is the state."""
         wanted = states or ("Completed", "Failed", "Cancelled", "Unavailable")
         return wait_for(lambda: self._state_in(wanted), seconds, 0.5)

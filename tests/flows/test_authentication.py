@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from tests.cli.machine import PROCTOR
-from tests.flows.stack import PREFECT, Stack, wait_for
+from tests.flows.stack import PREFECT, Stack
 from tests.flows.test_evaluate import config
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -50,7 +51,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         assert "no worker is online" in up.stdout
         assert up.stdout.rstrip().endswith("proctor worker")
         stack.start_worker()
-        wait_for(lambda: "no worker is online" not in stack.say(PROCTOR, "up").stdout, 90, 1)
+        wait_for(lambda: "no worker is online" not in stack.say(PROCTOR, "up").stdout, pause=1)
         yield stack
     finally:
         stack.stop()

@@ -19,7 +19,8 @@ import yaml
 from proctor.configs.load import load
 from tests.engine import engine, fake_harness_image, require_image
 from tests.fake_harness.fake_harness import Handler
-from tests.flows.stack import Run, Stack, free_port, wait_for
+from tests.flows.stack import Run, Stack, free_port
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -71,7 +72,7 @@ def test_results_say_which_images_ran_and_no_secret(stack: Stack, tmp_path: Path
     }
     with processes_seen() as commands:
         run = stack.start("local", config)
-        assert run.until(seconds=180) == "Completed", run.message
+        assert run.until() == "Completed", run.message
     (result,) = json.loads((run.folder / "results.json").read_text())["benchmarks"]
     proof, digest = result["provenance"], engine().images.get(image).id
     assert (proof["isolation"], proof["image"], proof["image_digest"]) == ("container", image, digest)
@@ -106,7 +107,7 @@ def test_a_harness_that_tells_a_secret_is_quoted_without_it(stack: Stack, tmp_pa
         },
     }
     run = stack.start("local", config)
-    assert run.until(seconds=180) == "Failed"
+    assert run.until() == "Failed"
     (result,) = json.loads((run.folder / "results.json").read_text())["benchmarks"]
     assert "Bearer <TOKEN>" in result["message"]
     (log,) = run.folder.glob("alpha.0/harness.log")
@@ -164,11 +165,11 @@ def test_a_lost_benchmark_of_a_real_harness_asks_nothing_twice(stack: Stack, tmp
         },
     }
     run = stack.start("local", config)
-    wait_for(lambda: len(Slow.asked) >= 4 or run.state in {"Failed", "Completed"}, 180)
+    wait_for(lambda: len(Slow.asked) >= 4 or run.state in {"Failed", "Completed"})
     assert run.state == "Running", run.message
     before = set(Slow.asked)
     wait_for(lambda: container_of(run), 5).kill()
-    assert run.until(seconds=240) == "Completed", run.message
+    assert run.until() == "Completed", run.message
     (result,) = json.loads((run.folder / "results.json").read_text())["benchmarks"]
     assert result["attempts"] == 2
     again = [body for body in before if Slow.asked[body] > 1]

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import unavailable
-from tests.flows.stack import Run, Stack, end_tree, wait_for
+from tests.flows.stack import Run, Stack, end_tree
 from tests.flows.test_evaluate import config
 from tests.flows.test_reattach import begin, go, leftovers, processes_only, starts
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -63,8 +64,8 @@ def test_an_evaluation_waits_for_the_machine_of_its_jobs(
     stack.start_worker(*ELSEWHERE)
     again = {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}, "force": True}
     stack.post(f"/flow_runs/{run.flow_run_id}/set_state", again).raise_for_status()
-    wait_for(lambda: run.labels.get("proctor.handed_back", 0) >= 2, 90)
-    wait_for(lambda: run.state == "AwaitingHost" and "waits for a worker there" in run.message, 60)
+    wait_for(lambda: run.labels.get("proctor.handed_back", 0) >= 2)
+    wait_for(lambda: run.state == "AwaitingHost" and "waits for a worker there" in run.message)
     assert (run.engine, starts(run.folder)) == (engine, {"alpha": 1, "beta": 0})
     assert stack.worker
     assert stack.worker.poll() is None, "a worker bears being given a run again before it is rid of its engine"
@@ -72,9 +73,7 @@ def test_an_evaluation_waits_for_the_machine_of_its_jobs(
     stack.worker.wait()
     stack.start_worker()
     go(run)
-    assert run.until(seconds=240) == "Completed", (
-        run.message
-    )  # it looks for its machine every two minutes at the latest
+    assert run.until() == "Completed", run.message  # it looks for its machine every two minutes at the latest
     assert starts(run.folder) == {"alpha": 1, "beta": 1}
     assert run.engine != engine
     assert not leftovers(run)
@@ -88,7 +87,7 @@ def test_an_engine_that_cannot_be_seen_from_a_container_is_not_called_dead(stack
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         unavailable("only root can hide processes from another one (unshare --pid)")
     run = stack.start("simulated", config(tmp_path, "mmath_en", step_seconds=300))
-    wait_for(lambda: run.states().get("mmath_en") == "Running", 90)
+    wait_for(lambda: run.states().get("mmath_en") == "Running")
     with sqlite3.connect(stack.home / "prefect.db", timeout=60) as database:
         backdate(database, run.record["state_id"], "1 minutes")
     command = [*UNSEEN, sys.executable, "-c", RECONCILE]
@@ -143,7 +142,7 @@ def test_a_run_of_a_process_that_is_gone_is_called_crashed(stack: Stack) -> None
         backdate(database, made["state_id"], "1 minutes")
     stack.python(RECONCILE)
     run = Run(stack, made["id"])
-    wait_for(lambda: run.state == "Crashed", 30)  # the worker may have been about to say so, too
+    wait_for(lambda: run.state == "Crashed")  # the worker may have been about to say so, too
     assert run.message == "its engine is dead"
 
 

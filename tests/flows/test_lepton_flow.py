@@ -12,10 +12,11 @@ import yaml
 
 from tests.cli.machine import PROCTOR
 from tests.engine import fake_harness_image, require_image
-from tests.flows.stack import Run, Stack, free_port, wait_for
+from tests.flows.stack import Run, Stack, free_port
 from tests.flows.test_reattach import killed_everywhere, starts
 from tests.flows.test_schedules import runs_of, switched_on
 from tests.lepton.service import Service
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -105,7 +106,7 @@ def test_a_real_harness_measures_a_real_model_behind_an_endpoint(stack: Stack, c
 @pytest.mark.parametrize("cloud", ["new"], indirect=True)
 def test_cancelling_leaves_nothing_in_the_workspace(stack: Stack, cloud: Service, shared: Path, endpoint: str) -> None:
     run = stack.start("lepton", two(cloud, shared, endpoint, "time.sleep(300)"))
-    wait_for(lambda: run.labels.get("proctor.output_dir") and starts(run.folder)["alpha"] == 1, 90)
+    wait_for(lambda: run.labels.get("proctor.output_dir") and starts(run.folder)["alpha"] == 1)
     run.cancel()
     wait_for(lambda: nothing_left(cloud), 30)
     assert run.until() == "Cancelled"
@@ -115,7 +116,7 @@ def test_cancelling_leaves_nothing_in_the_workspace(stack: Stack, cloud: Service
 def test_all_benchmarks_may_share_one_job(stack: Stack, cloud: Service, shared: Path, endpoint: str) -> None:
     settings = two(cloud, shared, endpoint, "pass", split=1, results={"via": "log"})
     run = stack.start("lepton", settings)
-    assert run.until(seconds=120) == "Completed", run.message
+    assert run.until() == "Completed", run.message
     results = json.loads((run.folder / "results.json").read_text())["benchmarks"]
     assert len(results) == 2 and all(each["scores"] for each in results)
     assert len([each for each in cloud.requests if (each.method, each.path) == ("POST", "/jobs")]) == 1
@@ -133,7 +134,7 @@ def fake_server(port: int, life: int = 0) -> dict[str, Any]:
 def test_cancelling_takes_the_endpoint_too(stack: Stack, cloud: Service, shared: Path) -> None:
     settings = two(cloud, shared, "", "time.sleep(300)", endpoint_resource_shape="gpu.1xh200")
     run = stack.start("lepton", {**settings, "target": {}, "deployment": fake_server(free_port())})
-    wait_for(lambda: run.labels.get("proctor.output_dir") and starts(run.folder)["alpha"] == 1, 120)
+    wait_for(lambda: run.labels.get("proctor.output_dir") and starts(run.folder)["alpha"] == 1)
     assert len(cloud.endpoints) == 1
     run.cancel()
     wait_for(lambda: nothing_left(cloud), 30)
@@ -144,7 +145,7 @@ def test_cancelling_takes_the_endpoint_too(stack: Stack, cloud: Service, shared:
 def test_a_server_that_dies_ends_the_evaluation_and_leaves_nothing(stack: Stack, cloud: Service, shared: Path) -> None:
     settings = two(cloud, shared, "", "time.sleep(300)", endpoint_resource_shape="gpu.1xh200")
     run = stack.start("lepton", {**settings, "target": {}, "deployment": fake_server(free_port(), life=15)})
-    assert run.until(seconds=180) == "Failed"
+    assert run.until() == "Failed"
     assert {each["state_name"] for each in run.benchmarks()} == {"Failed"}
     assert all("server died" in each["state"]["message"] for each in run.benchmarks()), run.benchmarks()
     wait_for(lambda: nothing_left(cloud), 30)
@@ -188,12 +189,12 @@ def test_each_of_several_servers_can_be_looked_at_and_cancelling_takes_them_all(
     own = {"endpoint_resource_shape": "gpu.1xh200", "server_per_benchmark": True}
     settings = two(cloud, shared, "", "time.sleep(300)", **own)
     run = stack.start("lepton", {**settings, "target": {}, "deployment": fake_server(free_port())})
-    wait_for(lambda: len(cloud.endpoints) == 2, 120)
+    wait_for(lambda: len(cloud.endpoints) == 2)
     for index, name in enumerate(("alpha", "beta")):
         (endpoint,) = (each for each in cloud.live() if each.endswith(f"-{index}-1-s"))
         cloud.write_log(endpoint, f"the server of {name}\n")
     for name in ("alpha", "beta"):
-        wait_for(lambda name=name: server_log(stack, f"{run.id}.fake.{name}") == f"the server of {name}\n", 60)  # type: ignore[misc]
+        wait_for(lambda name=name: server_log(stack, f"{run.id}.fake.{name}") == f"the server of {name}\n")  # type: ignore[misc]
     run.cancel()
     wait_for(lambda: nothing_left(cloud), 30)
     assert run.until() == "Cancelled"
@@ -206,11 +207,11 @@ def test_a_scheduled_run_leaves_no_endpoint(stack: Stack, cloud: Service, shared
     file.write_text(yaml.safe_dump({**settings, "target": {}, "deployment": fake_server(free_port())}))
     deployment = switched_on(stack, "lepton-nightly", "CANCEL_NEW", {"file": str(file)}, interval=3600)
     try:
-        first = wait_for(lambda: runs_of(stack, deployment), 60)[0]
+        first = wait_for(lambda: runs_of(stack, deployment))[0]
         assert first["auto_scheduled"] is True
         run = Run(stack, first["id"])
         run.hurry()
-        assert run.until(seconds=180) == "Completed", run.message
+        assert run.until() == "Completed", run.message
     finally:
         stack.delete(f"/deployments/{deployment}")
     assert len([each for each in cloud.requests if (each.method, each.path) == ("POST", "/deployments")]) == 1

@@ -9,8 +9,9 @@ import yaml
 
 from tests.cli.machine import PROCTOR
 from tests.engine import fake_harness_image
-from tests.flows.stack import Stack, free_port, wait_for
+from tests.flows.stack import Stack, free_port
 from tests.lepton.service import Service
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -84,7 +85,7 @@ def begun(stack: Stack, cloud: Service, work: Path, variable: str) -> str:
     path = config(work, cloud, "time.sleep(300)")
     done = proctor(stack, work, "run", "--config", path, "--detach", **{variable: cloud.token})
     assert done.returncode == 0, done.stderr
-    wait_for(lambda: [each for each in cloud.jobs if each["status"]["state"] == "Running"], 120)
+    wait_for(lambda: [each for each in cloud.jobs if each["status"]["state"] == "Running"])
     assert len(cloud.endpoints) == 1
     return done.stdout.strip()
 
@@ -106,4 +107,4 @@ def test_a_release_that_cannot_be_done_is_not_called_done(stack: Stack, cloud: S
     assert "jobs are released" not in killed.stdout
     assert len(handed(stack)) == 1, "or nobody could try again"
     cloud.faults.clear()
-    wait_for(lambda: nothing_left(cloud, stack), 60)
+    wait_for(lambda: nothing_left(cloud, stack))

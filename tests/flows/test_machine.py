@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.flows.stack import Run, Stack, wait_for
+from tests.flows.stack import Run, Stack
 from tests.flows.test_reattach import begin, go, processes_only, starts
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -38,18 +39,18 @@ def test_a_silent_engine_is_crashed_by_the_server_and_comes_back(
             "event": {"name": ["prefect.flow-run.heartbeat"]},
             "resource": {"id": [f"prefect.flow-run.{run.flow_run_id}"]},
         }
-        wait_for(lambda: stack.post("/events/filter", {"filter": beats}).json()["events"], 60, 1)
+        wait_for(lambda: stack.post("/events/filter", {"filter": beats}).json()["events"], pause=1)
         stack.kill_worker()
         os.kill(engine, signal.SIGKILL)
         assert run.state == "Running"
-        wait_for(lambda: run.state == "AwaitingRetry", 180, 1)
+        wait_for(lambda: run.state == "AwaitingRetry", pause=1)
         names = [each["name"] for each in stack.get(f"/flow_run_states/?flow_run_id={run.flow_run_id}")]
         assert "Crashed" in names
     finally:
         stack.python(AUTOMATIONS)
     stack.start_worker()
     go(run)
-    assert run.until(seconds=120) == "Completed", run.message
+    assert run.until() == "Completed", run.message
     assert starts(run.folder) == {"alpha": 1, "beta": 1}
 
 
@@ -59,4 +60,4 @@ def test_the_scheduled_deployments_run_on_a_worker(stack: Stack, flow: str) -> N
     path = f"/deployments/{deployment['id']}/create_flow_run"
     made = stack.post(path, {"state": {"type": "SCHEDULED"}}).raise_for_status().json()
     run = Run(stack, made["id"])
-    assert run.until("Completed", "Failed", "Crashed", seconds=180) == "Completed", run.message
+    assert run.until("Completed", "Failed", "Crashed") == "Completed", run.message

@@ -10,9 +10,10 @@ import pytest
 from mlflow import MlflowClient
 
 from tests.cli.machine import PROCTOR
-from tests.flows.stack import Run, Stack, wait_for
+from tests.flows.stack import Run, Stack
 from tests.flows.test_exports import exporting
 from tests.gate import Gate
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -63,7 +64,7 @@ def test_a_server_that_refuses_connections_for_a_while_gets_the_scores(
 ) -> None:
     gate.shut()
     run = start(stack, tmp_path, gate)
-    wait_for(lambda: attempts(run) >= 2, 90)
+    wait_for(lambda: attempts(run) >= 2)
     assert (run.state, scored(run)) == ("Running", True), "the scores are there before the export is"
     gate.open()
     assert run.until() == "Completed", run.message
@@ -90,7 +91,7 @@ def test_a_server_that_stays_away_is_told_and_gets_the_scores_by_hand(
 ) -> None:
     gate.shut()
     run = start(stack, tmp_path, gate)
-    assert run.until(seconds=240) == "Completed", run.message
+    assert run.until() == "Completed", run.message
     assert "1 of 1 benchmarks have scores" in run.message
     assert run.message.endswith(f"not exported to mlflow: MLflow at {gate.url}: Connection refused")
     assert scored(run)

@@ -12,22 +12,23 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.flows.stack import Run, Stack, wait_for
+from tests.flows.stack import Run, Stack
 from tests.flows.test_evaluate import config
 from tests.lossy_proxy import LossyProxy
 from tests.tasks.exporters.sheets import BOOK, sheets_api
+from tests.waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.live
 
 
 def test_a_locked_database_delays_and_loses_nothing(stack: Stack, tmp_path: Path) -> None:
     run = stack.start("simulated", config(tmp_path, "mmath_en", "mmath_zh", step_seconds=2))
-    wait_for(lambda: run.states().get("mmath_en") == "Running", 60)
+    wait_for(lambda: run.states().get("mmath_en") == "Running")
     with sqlite3.connect(stack.home / "prefect.db", timeout=60, isolation_level=None) as database:
         database.execute("begin immediate")
         time.sleep(25)
         database.execute("rollback")
-    assert run.until(seconds=240) == "Completed", run.message
+    assert run.until() == "Completed", run.message
     assert run.states() == {"mmath_en": "Completed", "mmath_zh": "Completed"}
     assert len(json.loads((run.folder / "results.json").read_text())["benchmarks"]) == 2
     assert len(run.artifact("results")["benchmarks"]) == 2
@@ -35,7 +36,7 @@ def test_a_locked_database_delays_and_loses_nothing(stack: Stack, tmp_path: Path
 
 def test_a_server_that_does_not_answer_for_a_minute(stack: Stack, tmp_path: Path) -> None:
     run = stack.start("simulated", config(tmp_path, "mmath_en", "mmath_zh", step_seconds=3))
-    wait_for(lambda: run.states().get("mmath_en") == "Running", 60)
+    wait_for(lambda: run.states().get("mmath_en") == "Running")
     assert stack.server
     parent = psutil.Process(stack.server.pid)
     family = [parent.pid, *(child.pid for child in parent.children(recursive=True))]
@@ -46,7 +47,7 @@ def test_a_server_that_does_not_answer_for_a_minute(stack: Stack, tmp_path: Path
     finally:
         for pid in family:
             os.kill(pid, signal.SIGCONT)
-    assert run.until(seconds=180) == "Completed", run.message
+    assert run.until() == "Completed", run.message
     assert run.states() == {"mmath_en": "Completed", "mmath_zh": "Completed"}
     assert (run.folder / "results.json").exists()
 
@@ -63,7 +64,7 @@ def refusing(stack: Stack, seconds: float) -> Iterator[None]:
         stack.start_server()
 
 
-def whole(run: Run, output: Path, *destinations: str, seconds: float = 180) -> None:
+def whole(run: Run, output: Path, *destinations: str, seconds: float = PATIENCE) -> None:
     """Nothing of an evaluation with both benchmarks is missing or there twice, once it has ended within that time."""
     assert run.until(seconds=seconds) == "Completed", run.message
     assert "not exported" not in run.message
@@ -82,7 +83,7 @@ def whole(run: Run, output: Path, *destinations: str, seconds: float = 180) -> N
 
 def folder_of(run: Run, output: Path) -> Path:
     """Where an evaluation keeps its files, once it does."""
-    return wait_for(lambda: next(output.glob(f"*-{run.id}"), None), 90, 0.01) or output
+    return wait_for(lambda: next(output.glob(f"*-{run.id}"), None), pause=0.01) or output
 
 
 @pytest.mark.timeout(900)
@@ -101,10 +102,10 @@ def test_a_server_that_refuses_connections_for_minutes(stack: Stack, tmp_path: P
         runs = stack.start("simulated", config(tmp_path, *both, step_seconds=60, max_parallel=2))
         goes_on = stack.start("simulated", config(tmp_path, *both, step_seconds=900, max_parallel=2))
         for each in (runs, goes_on):
-            wait_for(lambda each=each: list(each.states().values()) == ["Running"] * 2, 90)  # type: ignore[misc]
-        wait_for((folder_of(sends, tmp_path) / "results.json").exists, 90)
+            wait_for(lambda each=each: list(each.states().values()) == ["Running"] * 2)  # type: ignore[misc]
+        wait_for((folder_of(sends, tmp_path) / "results.json").exists)
         ends = stack.start("simulated", config(tmp_path, *both, step_seconds=0.1))
-        wait_for((folder_of(ends, tmp_path) / "mmath_zh.1" / "benchmark.json").exists, 90, 0.005)
+        wait_for((folder_of(ends, tmp_path) / "mmath_zh.1" / "benchmark.json").exists, pause=0.005)
         with refusing(stack, 140):
             book.pause = 0
         caught_up = time.monotonic() + 60
@@ -115,14 +116,14 @@ def test_a_server_that_refuses_connections_for_minutes(stack: Stack, tmp_path: P
         assert [row[:2] for row in book.sheets["proctor"][1:]] == [[sends.id, f"mmath.{name}"] for name in both]
         assert later.until() == "Completed", "the worker has outlived it, too"
         goes_on.cancel()
-        assert goes_on.until(seconds=90) == "Cancelled", goes_on.message
+        assert goes_on.until() == "Cancelled", goes_on.message
         assert set(goes_on.states().values()) == {"Cancelled"}
 
 
 @pytest.mark.parametrize("left", [".proctor/engine.lock", "config.yaml"], ids=["about to plan", "planned"])
 def test_a_server_that_goes_away_while_an_evaluation_starts(stack: Stack, tmp_path: Path, left: str) -> None:
     run = stack.start("simulated", config(tmp_path, "mmath_en", "mmath_zh"))
-    wait_for(lambda: list(tmp_path.glob(f"*-{run.id}/{left}")), 90, 0.001)
+    wait_for(lambda: list(tmp_path.glob(f"*-{run.id}/{left}")), pause=0.001)
     with refusing(stack, 8):
         pass
     whole(run, tmp_path, "local")
@@ -131,7 +132,7 @@ def test_a_server_that_goes_away_while_an_evaluation_starts(stack: Stack, tmp_pa
 def test_a_server_that_goes_away_before_the_engine_has_reached_it(stack: Stack, tmp_path: Path) -> None:
     """Prefect's client gives up where it has never reached its server, so that engine ends: another one takes over."""
     run = stack.start("simulated", config(tmp_path, "mmath_en", "mmath_zh"))
-    wait_for(lambda: run.state != "Scheduled", 90, 0.005)
+    wait_for(lambda: run.state != "Scheduled", pause=0.005)
     with refusing(stack, 8):
         pass
     whole(run, tmp_path, "local")
@@ -146,13 +147,13 @@ def test_a_worker_bears_a_server_that_fails_for_a_minute(stack: Stack, tmp_path:
             stack.through = proxy.url
             stack.start_worker()
             run = stack.start("simulated", config(tmp_path, "mmath_en", step_seconds=1))
-            assert run.until(seconds=120) == "Completed", run.message
+            assert run.until() == "Completed", run.message
             assert len(proxy.lost) == 3
             proxy.losing = "flow_runs"
             time.sleep(60)
             proxy.losing = "nothing"
             later = stack.start("simulated", config(tmp_path, "mmath_en", step_seconds=1))
-            assert later.until(seconds=60) == "Completed", later.message
+            assert later.until() == "Completed", later.message
             assert stack.worker
             assert stack.worker.poll() is None
             stack.kill_worker()

@@ -13,8 +13,9 @@ import pytest
 
 from proctor.blocks.stages import step_marker
 from tests.engine import engine, fake_harness_image
-from tests.flows.stack import Run, Stack, wait_for
+from tests.flows.stack import Run, Stack
 from tests.flows.test_reattach import HARNESS, begin
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -99,12 +100,12 @@ def test_only_what_is_over_is_ended(stack: Stack, endpoint: str, cache: str, tmp
     }
     assert mine.poll() is None
     assert len(reap(stack, 0, "really", *runs)) == 2
-    wait_for(lambda: mine.poll() is not None, 10)
+    wait_for(lambda: mine.poll() is not None)
     assert box.id not in ids()
     assert (theirs.poll(), living.poll(), box_of_theirs.id in ids()) == (None, None, True)
     assert alive.state == "Running"
     (alive.folder / "alpha.0" / "go").touch()
-    wait_for((alive.folder / "beta.1").is_dir, 20)
+    wait_for((alive.folder / "beta.1").is_dir)
     (alive.folder / "beta.1" / "go").touch()
     assert alive.until() == "Completed", alive.message
 
@@ -116,12 +117,12 @@ def test_a_run_without_a_process_is_healed(stack: Stack, endpoint: str, cache: s
     engine_process = psutil.Process(run.engine)
     stack.kill_worker()
     engine_process.kill()
-    wait_for(lambda: not engine_process.is_running() or engine_process.status() == psutil.STATUS_ZOMBIE, 10)
+    wait_for(lambda: not engine_process.is_running() or engine_process.status() == psutil.STATUS_ZOMBIE)
     assert run.state == "Running"
-    wait_for(lambda: reap(stack, 600, "dry", run) == [f"would mend: {run.id}: bring back"], 90, pause=2)
+    wait_for(lambda: reap(stack, 600, "dry", run) == [f"would mend: {run.id}: bring back"], pause=2)
     assert reap(stack, 600, "really", run) == [f"{run.id}: its engine was dead, it comes back"]
     stack.start_worker()
     for step in ("alpha.0", "beta.1"):
-        wait_for(lambda step=step: (run.folder / step).is_dir(), 60)  # type: ignore[misc]
+        wait_for(lambda step=step: (run.folder / step).is_dir())  # type: ignore[misc]
         (run.folder / step / "go").touch()
     assert run.until() == "Completed", run.message

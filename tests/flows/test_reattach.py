@@ -19,7 +19,8 @@ from docker.models.containers import Container
 from proctor.blocks.process import processes
 from proctor.blocks.stages import step_marker
 from tests.engine import engine, fake_harness_image
-from tests.flows.stack import PREFECT, Run, Stack, wait_for
+from tests.flows.stack import PREFECT, Run, Stack
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -62,7 +63,7 @@ def config(folder: Path, endpoint: str, place: dict[str, Any], script: str = "ti
 def begin(stack: Stack, folder: Path, endpoint: str, place: dict[str, Any], script: str = GO) -> Run:
     """An evaluation whose first benchmark runs."""
     run = stack.start(place["execution"]["type"], config(folder, endpoint, place, script))
-    wait_for(lambda: Scene(run, folder, folder).has("alpha.0/ran"), 90)
+    wait_for(lambda: Scene(run, folder, folder).has("alpha.0/ran"))
     return run
 
 
@@ -147,13 +148,13 @@ def kill_at(name: str, stack: Stack, deployment: str, settings: dict[str, Any], 
     """Kill the engine at a boundary; the answer is what is wrong afterwards."""
     run = stack.start(deployment, settings)
     scene = Scene(run, work, output)
-    wait_for(lambda: run.engine, 90, pause=0.1)
+    wait_for(lambda: run.engine, pause=0.1)
     engine = run.engine
     assert engine
-    wait_for(lambda: BOUNDARIES[name](scene), 90, pause=look(name))
+    wait_for(lambda: BOUNDARIES[name](scene), pause=look(name))
     os.kill(engine, signal.SIGKILL)
     scored = {path: path.stat().st_mtime_ns for path in output.glob(f"*-{run.id}/*/benchmark.json")}
-    state = run.until(seconds=200)
+    state = run.until()
     wrong = [f"{state}: {run.message}"] if state != "Completed" else []
     if (count := starts(folder_of(run, work) or work)) != {"alpha": 1, "beta": 1}:
         wrong.append(f"started {count}")
@@ -242,10 +243,10 @@ def test_a_stopped_worker_ends_no_job(
     stack.end_worker(signal.SIGTERM)
     go(run)
     try:
-        wait_for((run.folder / "beta.1" / "stage.exit").exists, 60)
+        wait_for((run.folder / "beta.1" / "stage.exit").exists)
     finally:
         stack.start_worker()
-    assert run.until(seconds=180) == "Completed", run.message
+    assert run.until() == "Completed", run.message
     assert starts(run.folder) == {"alpha": 1, "beta": 1}
 
 
@@ -258,7 +259,7 @@ def test_a_killed_server_ends_nothing(stack: Stack, tmp_path: Path, endpoint: st
     time.sleep(5)
     stack.start_server()
     go(run)
-    assert run.until(seconds=120) == "Completed", run.message
+    assert run.until() == "Completed", run.message
     assert starts(folder) == {"alpha": 1, "beta": 1}
     assert run.states() == {"alpha": "Completed", "beta": "Completed"}
 
@@ -290,7 +291,7 @@ def test_a_second_engine_waits_and_changes_nothing(
     stack.kill_worker()
     stack.start_worker()  # it does not know of the engine
     stack.post(f"/flow_runs/{run.flow_run_id}/set_state", AGAIN).raise_for_status()
-    wait_for(lambda: run.state == "Running" and run.record["run_count"] > 1, 90)
+    wait_for(lambda: run.state == "Running" and run.record["run_count"] > 1)
     go(run)
     assert run.until() == "Completed"
     time.sleep(3)
@@ -319,10 +320,10 @@ def test_reconcile_brings_back_what_no_worker_reported(
     def mended() -> str:
         return subprocess.run(command, env=stack.env, capture_output=True, text=True, check=True).stdout
 
-    wait_for(lambda: f"{run.id}: its engine was dead, it comes back" in mended(), 90, pause=2)
+    wait_for(lambda: f"{run.id}: its engine was dead, it comes back" in mended(), pause=2)
     stack.start_worker()
     go(run)
-    assert run.until(seconds=90) == "Completed"
+    assert run.until() == "Completed"
     assert run.engine != engine_pid
     assert starts(run.folder) == {"alpha": 1, "beta": 1}
 
@@ -331,7 +332,7 @@ def test_a_lost_benchmark_is_started_again(stack: Stack, tmp_path: Path, endpoin
     run = begin(stack, tmp_path, endpoint, place)
     murder(run, "alpha.0")
     go(run)
-    assert run.until(seconds=90) == "Completed", run.message
+    assert run.until() == "Completed", run.message
     assert starts(run.folder) == {"alpha": 2, "beta": 1}
     assert len(jobs(run)) == 2
     assert not leftovers(run)

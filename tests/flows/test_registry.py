@@ -17,7 +17,8 @@ from docker.errors import ImageNotFound
 
 from tests.conftest import unavailable
 from tests.engine import engine, fake_harness_image
-from tests.flows.stack import Stack, free_port, wait_for
+from tests.flows.stack import Stack, free_port
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -111,7 +112,7 @@ def test_an_image_by_digest_behind_a_login(stack: Stack, registry: Registry, end
     registry.forget()
     image = f"{registry.repository}@{registry.digest}"
     run = stack.start("local", config(tmp_path, endpoint, image))
-    assert run.until(seconds=120) == "Completed", run.message
+    assert run.until() == "Completed", run.message
     (found,) = json.loads((run.folder / "results.json").read_text())["benchmarks"]
     assert found["provenance"]["image_digest"] == image
     assert found["provenance"]["isolation"] == "container"
@@ -126,6 +127,6 @@ def test_a_wrong_login_is_refused_with_what_to_do(
     save(stack, {**LOGIN, "password": "wrong"})
     registry.forget()
     run = stack.start("local", config(tmp_path, endpoint, f"{registry.repository}:1"))
-    assert run.until(seconds=120) == "Failed"
+    assert run.until() == "Failed"
     assert "execution.registry_auth" in run.message
     assert not registry.is_here()

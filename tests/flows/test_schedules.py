@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.flows.stack import Run, Stack, wait_for
+from tests.flows.stack import Run, Stack
 from tests.flows.test_evaluate import config
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -92,9 +93,9 @@ def test_a_schedule_fires_and_keeps_the_config_that_it_read(stack: Stack, tmp_pa
     file = written(tmp_path, step_seconds=0.2)
     deployment = nightly(stack, "scheduled", "CANCEL_NEW", file, cron="* * * * *", timezone="Europe/Berlin")
     try:
-        first = wait_for(lambda: runs_of(stack, deployment), 150)[0]
+        first = wait_for(lambda: runs_of(stack, deployment))[0]
         run = Run(stack, first["id"])
-        assert run.until(seconds=120) == "Completed", run.message
+        assert run.until() == "Completed", run.message
     finally:
         assert stack.get(f"/deployments/{deployment}")
         stack.delete(f"/deployments/{deployment}")
@@ -110,16 +111,16 @@ def test_a_schedule_fires_and_keeps_the_config_that_it_read(stack: Stack, tmp_pa
 
 @pytest.mark.parametrize(("strategy", "ends"), [("CANCEL_NEW", "Cancelled"), ("ENQUEUE", "Completed")])
 def test_a_late_run_is_skipped_or_waits(stack: Stack, tmp_path: Path, strategy: str, ends: str) -> None:
-    deployment = nightly(stack, f"late-{strategy}", strategy, written(tmp_path, step_seconds=6))
+    deployment = nightly(stack, f"late-{strategy}", strategy, written(tmp_path, step_seconds=12))
     path = f"/deployments/{deployment}/create_flow_run"
     ids = []
     for _ in range(2):
         ids.append(stack.post(path, {"state": {"type": "SCHEDULED"}}).raise_for_status().json()["id"])
-        wait_for(lambda: Run(stack, ids[0]).state == "Running", 30)
+        wait_for(lambda: Run(stack, ids[0]).state == "Running")
     first, second = (Run(stack, each) for each in ids)
     assert second.until("Cancelled", "AwaitingConcurrencySlot", "Completed") != "Completed"
     assert first.until() == "Completed", first.message
-    assert second.until("Cancelled", "Completed", seconds=90) == ends
+    assert second.until("Cancelled", "Completed") == ends
     stack.delete(f"/deployments/{deployment}")
 
 

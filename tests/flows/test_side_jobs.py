@@ -20,16 +20,17 @@ from proctor.tasks.plan import plan
 from proctor.tasks.publish import publish_plan
 from proctor.tasks.records import this_run
 from proctor.tasks.watch import Watcher
-from tests.flows.stack import Stack, wait_for
+from tests.flows.stack import Stack
 from tests.flows.test_evaluate import config
 from tests.flows.test_reattach import HARNESS, begin, go, jobs
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
 
 def test_a_benchmark_whose_run_was_deleted_keeps_its_scores_and_the_others_theirs(stack: Stack, tmp_path: Path) -> None:
     run = stack.start("simulated", config(tmp_path, "mmath_en", "mmath_zh", step_seconds=4))
-    wait_for(lambda: len(run.benchmarks()) == 2, 60)
+    wait_for(lambda: len(run.benchmarks()) == 2)
     stack.delete(f"/flow_runs/{run.benchmarks()[0]['id']}")
     assert run.until() == "Completed", run.message
     results = json.loads((run.folder / "results.json").read_text())
@@ -39,7 +40,7 @@ def test_a_benchmark_whose_run_was_deleted_keeps_its_scores_and_the_others_their
 def test_a_progress_table_that_was_deleted_is_written_again(stack: Stack, tmp_path: Path) -> None:
     run = stack.start("simulated", config(tmp_path, "mmath_en", "mmath_zh", step_seconds=6))
     key = f"progress-{run.id}"
-    found = wait_for(lambda: stack.filter("/artifacts/filter", artifacts={"key": {"any_": [key]}}), 60)
+    found = wait_for(lambda: stack.filter("/artifacts/filter", artifacts={"key": {"any_": [key]}}))
     stack.delete(f"/artifacts/{found[0]['id']}")
     assert run.until() == "Completed", run.message
     assert [row["state"] for row in json.loads(run.artifact("progress"))] == ["COMPLETED"] * 2
@@ -77,11 +78,11 @@ def test_a_listener_that_fails_is_no_cancellation(stack: Stack, tmp_path: Path, 
     (run.folder / "alpha.0" / ".proctor" / f"cancel-{job}").symlink_to(missing / "note")  # so nobody can write it
     (alpha,) = wait_for(lambda: [each for each in run.benchmarks() if each["name"] == "fake.alpha"])
     run.cancel(alpha["id"])
-    wait_for(lambda: "is not released yet" in logs(stack, run.flow_run_id), 30)
+    wait_for(lambda: "is not released yet" in logs(stack, run.flow_run_id))
     time.sleep(2.5 * LISTEN_SECONDS)
     assert logs(stack, run.flow_run_id).count("is not released yet") == 1, "it is tried again, and not said again"
     missing.mkdir()
-    wait_for(lambda: run.states()["alpha"] == "Cancelled", 30)
+    wait_for(lambda: run.states()["alpha"] == "Cancelled")
     go(run)
     assert run.until() == "Failed", run.message
     assert run.states() == {"alpha": "Cancelled", "beta": "Completed"}

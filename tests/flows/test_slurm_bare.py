@@ -9,8 +9,9 @@ import pytest
 
 from tests.bare_cluster import BareCluster
 from tests.cluster import ssh_config
-from tests.flows.stack import Run, Stack, wait_for
+from tests.flows.stack import Run, Stack
 from tests.flows.test_slurm_flow import config, package, remote_folder, starts
+from tests.waiting import wait_for
 from tests.wan_proxy import WanProxy
 
 __all__ = ["package"]
@@ -37,7 +38,7 @@ def test_an_evaluation_is_scored_without_accounting(
     stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str, bare: BareCluster
 ) -> None:
     run = stack.start("slurm", config(tmp_path, shared, package, endpoint, "time.sleep(2)", **bare.changes()))
-    assert run.until(seconds=180) == "Completed", run.message
+    assert run.until() == "Completed", run.message
     assert [each["scores"][0]["value"] for each in result(run).values()] == [0.5, 0.5]
     assert starts(remote_folder(shared, run)) == {"alpha": 1, "beta": 1}
     assert len(jobs(remote_folder(shared, run))) == 1
@@ -64,7 +65,7 @@ def test_a_job_that_ended_and_was_forgotten_unseen(
     }[how]
     there = {**bare.changes(), "ssh_config": ssh_config(tmp_path, proxy.port), "walltime": limit}
     run = stack.start("slurm", config(tmp_path, shared, package, endpoint, slow.format(seconds), **there))
-    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1, 180)
+    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1)
     folder = remote_folder(shared, run)
     (first,) = jobs(folder)
     job_id = (folder / ".proctor" / first / "job_id").read_text().strip()
@@ -72,9 +73,9 @@ def test_a_job_that_ended_and_was_forgotten_unseen(
     proxy.cut()
     if how == "scancel":
         bare.as_user("scancel", job_id)
-    wait_for(lambda: bare.has_forgotten(job_id), 240)
+    wait_for(lambda: bare.has_forgotten(job_id))
     proxy.refuse = False
-    assert run.until(seconds=240) == ends, run.message
+    assert run.until() == ends, run.message
     assert starts(folder) == runs
     assert len(jobs(folder)) == (2 if how == "walltime" else 1), "run again only where it was lost"
     if how == "scancel":

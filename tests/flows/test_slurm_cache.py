@@ -15,7 +15,8 @@ import yaml
 from tests.cluster import PREEMPTIBLE, SSHD, preempt
 from tests.engine import require_image
 from tests.fake_harness.fake_harness import Handler
-from tests.flows.stack import Stack, wait_for
+from tests.flows.stack import Stack
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -81,7 +82,7 @@ def test_the_next_attempt_asks_only_what_was_not_answered(
 ) -> None:
     settings, interrupt = INTERRUPTIONS[interruption]
     run = stack.start("slurm", config(tmp_path, shared, counting, **settings))
-    wait_for(lambda: len(Counting.asked) >= 4 or run.state in {"Failed", "Completed"}, 180)
+    wait_for(lambda: len(Counting.asked) >= 4 or run.state in {"Failed", "Completed"})
     assert run.state == "Running", run.message
     interrupt()
     assert run.until(seconds=420) == "Completed", run.message

@@ -9,8 +9,9 @@ import pytest
 from tests.cluster import SSHD, as_user
 from tests.contract import WEIRD
 from tests.engine import engine, fake_harness_image
-from tests.flows.stack import Run, Stack, wait_for
+from tests.flows.stack import Run, Stack
 from tests.flows.test_slurm_flow import PROCTOR, STEPS, living, remote_folder, starts, submitted
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -45,11 +46,11 @@ def test_killing_ends_the_successor_of_a_lost_job_with_its_containers(
     stack: Stack, tmp_path: Path, shared: Path, endpoint: str
 ) -> None:
     run = stack.start("slurm", config(tmp_path, shared, endpoint, "time.sleep(300)"))
-    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1, 180)
+    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1)
     ((first, _),) = (line.split() for line in submitted(run))
     for name in containers(run):
         engine().containers.get(name).kill()
-    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 2, 120)
+    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 2)
     held = containers(run)
     assert held
     assert not [name for name in held if name.startswith(first)], "those of its successor"
@@ -69,7 +70,7 @@ def test_odd_names_paths_values_and_comments_arrive_as_they_are(
     settings = config(tmp_path / folder, shared / folder, endpoint, script, sbatch_comment=text)
     settings["evaluation"]["env_vars"] |= {"WEIRD": f"lit:{WEIRD}", "IT": f"lit:{text}"}
     run = stack.start("slurm", {**settings, "name": text})
-    assert run.until(seconds=180) == "Completed", run.message
+    assert run.until() == "Completed", run.message
     for step in STEPS.values():
         assert (run.folder / step / "seen").read_text() == WEIRD + text
     (line,) = submitted(run)
@@ -86,7 +87,7 @@ def test_an_odd_name_of_an_image_is_told_and_reaches_no_shell(
     answer = stack.create("slurm", config(tmp_path, place, endpoint, "", name))
     if answer.status_code == 201:
         run = Run(stack, answer.json()["id"])
-        assert run.until(seconds=180) == "Failed"
+        assert run.until() == "Failed"
         assert repr(name).strip("'\"")[:8] in run.message + str(run.benchmarks()), run.message
     else:
         assert "container" in answer.text

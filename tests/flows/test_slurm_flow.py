@@ -11,8 +11,9 @@ import pytest
 from proctor.blocks.process import processes
 from proctor.blocks.stages import step_marker
 from tests.cluster import PREEMPTIBLE, SSH_PORT, SSHD, USER, as_user, fake_harness, preempt, ssh_config
-from tests.flows.stack import Run, Stack, free_port, wait_for
+from tests.flows.stack import Run, Stack, free_port
 from tests.flows.test_reattach import BOUNDARIES, killed_everywhere
+from tests.waiting import wait_for
 from tests.wan_proxy import WanProxy
 
 pytestmark = pytest.mark.live
@@ -78,7 +79,7 @@ def test_an_evaluation_runs_on_the_cluster_and_its_results_come_home(
     stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
 ) -> None:
     run = stack.start("slurm", config(tmp_path, shared, package, endpoint))
-    assert run.until(seconds=120) == "Completed", run.message
+    assert run.until() == "Completed", run.message
     assert run.folder.parent == tmp_path
     assert (run.folder / "results.json").exists()
     for step in STEPS.values():
@@ -93,7 +94,7 @@ def test_a_preempted_job_runs_its_rest_again(
 ) -> None:
     script = "(out / 'again').exists() or 'beta' in str(out) or ((out / 'again').write_text(''), time.sleep(60))"
     run = stack.start("slurm", config(tmp_path, shared, package, endpoint, script, **PREEMPTIBLE))
-    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1, 180)
+    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1)
     preempt()
     assert run.until(seconds=300) == "Completed", run.message
     assert starts(remote_folder(shared, run)) == {"alpha": 2, "beta": 1}
@@ -130,12 +131,12 @@ def test_killing_ends_the_successor_of_a_lost_job(
 ) -> None:
     script = "'beta' in str(out) or time.sleep(300)"
     run = stack.start("slurm", config(tmp_path, shared, package, endpoint, script))
-    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1, 90)
+    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1)
     ((name, first),) = (line.split() for line in submitted(run))
     marker = step_marker(name, STEPS["alpha"])
     harness = [each for each in processes.marked([marker])[marker] if "srun" not in each.name()]
     processes.signal_all(harness, kill=True)
-    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 2, 120)
+    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 2)
     assert [line for line in living(run) if first not in line], "another job of Slurm runs it"
     done = subprocess.run([PROCTOR, "kill", run.id], env=stack.env, capture_output=True, text=True, check=False)
     assert (done.returncode, living(run)) == (0, []), done.stderr
@@ -166,11 +167,11 @@ def test_a_network_that_breaks_while_results_come_home_is_no_failure(
     script = "(out / 'large').write_bytes(os.urandom(3_000_000)); (out.parent / 'go').exists() or time.sleep(4)"
     settings = config(tmp_path, shared, package, endpoint, script, ssh_config=ssh_config(tmp_path, proxy.port))
     run = stack.start("slurm", settings)
-    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1, 90)
+    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1)
     proxy.cut_down = proxy.down + 1_000_000
-    wait_for(lambda: proxy.down >= (proxy.cut_down or 0), 90)
+    wait_for(lambda: proxy.down >= (proxy.cut_down or 0))
     proxy.cut_down = None
-    assert run.until(seconds=120) == "Completed", run.message
+    assert run.until() == "Completed", run.message
     for step in STEPS.values():
         large = (run.folder / step / "large").read_bytes()
         assert large == (remote_folder(shared, run) / step / "large").read_bytes()
@@ -183,23 +184,23 @@ def test_a_cluster_that_stays_away_leaves_results_to_be_resumed(
     settings = config(tmp_path, shared, package, endpoint, "time.sleep(3)", patience=8)
     settings["execution"]["ssh_config"] = ssh_config(tmp_path, proxy.port)
     run = stack.start("slurm", settings)
-    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1, 90)
+    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1)
     proxy.refuse = True
     proxy.cut()
-    assert run.until(seconds=90) == "Unavailable", run.message
+    assert run.until() == "Unavailable", run.message
     assert "was left alone" in run.message or "resume" in run.message
     proxy.refuse = False
     command = [PROCTOR, "resume", run.id, "--detach"]
     done = subprocess.run(command, env=stack.env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert run.until("Completed", "Failed", seconds=120) == "Completed", run.message
+    assert run.until("Completed", "Failed") == "Completed", run.message
     assert len(submitted(run)) == 1
     assert starts(remote_folder(shared, run)) == {"alpha": 1, "beta": 1}
 
 
 def test_cancelling_ends_the_job(stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str) -> None:
     run = stack.start("slurm", config(tmp_path, shared, package, endpoint, "time.sleep(300)"))
-    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1, 90)
+    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1)
     run.cancel()
     wait_for(lambda: not living(run), 30)
     assert run.until() == "Cancelled"
@@ -211,10 +212,10 @@ def test_one_benchmark_can_be_cancelled_alone(
 ) -> None:
     script = "'beta' in str(out) or time.sleep(300)"
     run = stack.start("slurm", config(tmp_path, shared, package, endpoint, script))
-    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1, 90)
+    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1)
     alpha = wait_for(lambda: next((each for each in run.benchmarks() if each["name"] == "fake.alpha"), None))
     assert alpha
     run.cancel(alpha["id"])
-    assert run.until(seconds=90) == "Failed"
+    assert run.until() == "Failed"
     assert run.states() == {"alpha": "Cancelled", "beta": "Completed"}
     assert not living(run)

@@ -17,8 +17,9 @@ from proctor.blocks.process import processes
 from proctor.blocks.stages import step_marker
 from tests.bare_cluster import bare_cluster
 from tests.cluster import SLURM, SSH_PORT, as_user, hold, ssh_config, start_again
-from tests.flows.stack import Run, Stack, wait_for
+from tests.flows.stack import Run, Stack
 from tests.flows.test_slurm_flow import PROCTOR, STEPS, config, package, remote_folder, starts, submitted
+from tests.waiting import wait_for
 from tests.wan_proxy import WanProxy
 
 __all__ = ["package"]
@@ -57,7 +58,7 @@ def away(daemon: str) -> Iterator[int]:
 
 def known_for_good(run: Run) -> None:
     """Wait until a job runs and slurmctld has written that down; what it has not, it forgets when it is killed."""
-    wait_for(lambda: row(run, STEPS["alpha"]).get("state") == "RUNNING", 180)
+    wait_for(lambda: row(run, STEPS["alpha"]).get("state") == "RUNNING")
     time.sleep(8)
 
 
@@ -78,11 +79,11 @@ def test_what_a_node_took_down_with_it_runs_again_on_another(
     stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
 ) -> None:
     run = stack.start("slurm", config(tmp_path, shared, package, endpoint, ONCE, **on_two_nodes()))
-    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1, 180)
+    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1)
     (first,) = job_ids(run)
     with away(f"slurmd.{node_of(first)}"):
         power_off(first)
-        assert run.until(seconds=180) == "Completed", run.message
+        assert run.until() == "Completed", run.message
     assert starts(remote_folder(shared, run)) == {"alpha": 2, "beta": 1}
     assert len(submitted(run)) == 2
     assert {name: each["attempts"] for name, each in result(run).items()} == {"alpha": 2, "beta": 2}
@@ -94,14 +95,14 @@ def test_a_node_that_slurm_has_given_up_ends_what_still_runs_there(
 ) -> None:
     settings = config(tmp_path, shared, package, endpoint, ONCE, requeue=requeue, **on_two_nodes())
     run = stack.start("slurm", settings)
-    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1, 180)
+    wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1)
     (line,) = submitted(run)
     name, first = line.split()
     folder, markers = remote_folder(shared, run), [step_marker(name, step) for step in STEPS.values()]
     with away(f"slurmd.{node_of(first)}"):
-        wait_for(lambda: not any(processes.marked(markers).values()), 90)
+        wait_for(lambda: not any(processes.marked(markers).values()))
         assert starts(folder) == {"alpha": 1, "beta": 0}, "nothing runs twice at a time"
-    assert run.until(seconds=180) == "Completed", run.message
+    assert run.until() == "Completed", run.message
     assert starts(folder) == {"alpha": 2, "beta": 1}
     assert len(submitted(run)) == (1 if requeue else 2), "Slurm starts it again, or we do"
 
@@ -111,10 +112,10 @@ def test_slurms_own_requeue_is_the_same_job_and_keeps_what_is_done(
 ) -> None:
     script = "'alpha' in str(out) or (out / 'again').exists() or ((out / 'again').write_text(''), time.sleep(300))"
     run = stack.start("slurm", config(tmp_path, shared, package, endpoint, script, requeue=True))
-    wait_for(lambda: starts(remote_folder(shared, run))["beta"] == 1, 180)
+    wait_for(lambda: starts(remote_folder(shared, run))["beta"] == 1)
     (job_id,) = job_ids(run)
     as_user("scontrol", "requeue", job_id)
-    assert run.until(seconds=240) == "Completed", run.message
+    assert run.until() == "Completed", run.message
     assert starts(remote_folder(shared, run)) == {"alpha": 1, "beta": 2}
     assert job_ids(run) == [job_id]
     assert {name: each["attempts"] for name, each in result(run).items()} == {"alpha": 1, "beta": 1}
@@ -127,7 +128,7 @@ def test_out_of_memory_is_reported_and_not_tried_again(
     stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
 ) -> None:
     run = stack.start("slurm", config(tmp_path, shared, package, endpoint, HOG, memory="400M"))
-    assert run.until(seconds=120) == "Failed", run.message
+    assert run.until() == "Failed", run.message
     assert run.states() == {"alpha": "Failed", "beta": "Completed"}
     alpha = result(run)["alpha"]
     assert "out of memory" in alpha["message"]
@@ -150,13 +151,13 @@ def test_what_kills_slurms_controller_and_its_books_is_only_a_pause(
     known_for_good(run)
     folder = remote_folder(shared, run)
     with away("slurmdbd"), away("slurmctld"):
-        wait_for(lambda: "Slurm cannot be asked" in row(run, STEPS["alpha"])["message"], 120)
+        wait_for(lambda: "Slurm cannot be asked" in row(run, STEPS["alpha"])["message"])
         seen = row(run, STEPS["alpha"])
         time.sleep(15)
         later = row(run, STEPS["alpha"])
         assert (later["state"], later["observed"]) == ("RUNNING", seen["observed"]), "the last state, and its age"
         as_user("touch", str(folder / "go"))
-    assert run.until(seconds=240) == "Completed", run.message
+    assert run.until() == "Completed", run.message
     assert starts(folder) == {"alpha": 1, "beta": 1}
     assert len(submitted(run)) == 1
 
@@ -169,12 +170,12 @@ def test_a_controller_that_stays_away_leaves_the_job_to_be_resumed(
     known_for_good(run)
     folder = remote_folder(shared, run)
     with away("slurmctld"):
-        assert run.until(seconds=90) == "Unavailable", run.message
+        assert run.until() == "Unavailable", run.message
         assert "Slurm cannot be asked" in str(run.benchmarks())
     as_user("touch", str(folder / "go"))
     command = [PROCTOR, "resume", run.id, "--detach"]
     subprocess.run(command, env=stack.env, capture_output=True, text=True, check=True)
-    assert run.until("Completed", "Failed", seconds=180) == "Completed", run.message
+    assert run.until("Completed", "Failed") == "Completed", run.message
     assert starts(folder) == {"alpha": 1, "beta": 1}
     assert len(submitted(run)) == 1
 
@@ -184,7 +185,7 @@ def test_another_login_node_takes_over(stack: Stack, tmp_path: Path, shared: Pat
     with WanProxy(SSH_PORT) as proxy:
         path = ssh_config(tmp_path, proxy.port)
         run = stack.start("slurm", config(tmp_path, shared, package, endpoint, script, ssh_config=path))
-        wait_for(lambda: row(run, STEPS["alpha"]).get("state") == "RUNNING", 180)
+        wait_for(lambda: row(run, STEPS["alpha"]).get("state") == "RUNNING")
         ssh_config(tmp_path, SSH_PORT)
         known = (tmp_path / "known_hosts").read_text()
         (tmp_path / "known_hosts").write_text("")
@@ -197,7 +198,7 @@ def test_another_login_node_takes_over(stack: Stack, tmp_path: Path, shared: Pat
     assert run.state == "Running"
     (tmp_path / "known_hosts").write_text(known)
     as_user("touch", str(remote_folder(shared, run) / "go"))
-    assert run.until(seconds=180) == "Completed", run.message
+    assert run.until() == "Completed", run.message
     assert starts(remote_folder(shared, run)) == {"alpha": 1, "beta": 1}
     assert len(submitted(run)) == 1
 
@@ -210,7 +211,7 @@ def test_a_controller_killed_right_after_it_started_a_job_costs_an_attempt_and_n
         bare.as_user("sbatch", "--output=/dev/null", "--wrap", "true")
         time.sleep(8)
         run = stack.start("slurm", settings)
-        wait_for(lambda: list(remote_folder(shared, run).glob(".proctor/*/begun")), 180, 0.02)
+        wait_for(lambda: list(remote_folder(shared, run).glob(".proctor/*/begun")), pause=0.02)
         with bare.controller_killed():
             pass
         assert run.until(seconds=300) == "Completed", run.message

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import SSH_PORT, as_user, ssh_config
-from tests.flows.stack import Stack, wait_for
+from tests.flows.stack import Stack
 from tests.flows.test_reap import reap
 from tests.flows.test_slurm_flow import config, package
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import as_user
-from tests.flows.stack import Stack, free_port, wait_for
+from tests.flows.stack import Stack, free_port
 from tests.flows.test_slurm_flow import PROCTOR, STEPS, config, package, remote_folder, served, starts, submitted
 from tests.flows.test_slurm_losses import away, job_ids, node_of, result, row
+from tests.waiting import wait_for
 
 __all__ = ["package"]
 pytestmark = pytest.mark.live
@@ -50,7 +51,7 @@ def test_a_server_without_enough_memory_is_told_and_not_started_again(
     settings["target"], settings["deployment"] = {}, served(package, port := free_port())
     settings["deployment"]["command"] = f"""sh -c 'fake-server {port} & sleep 8; {hog}; kill $!; exit 1'"""
     run = stack.start("slurm", settings)
-    assert run.until(seconds=240) == "Failed", run.message
+    assert run.until() == "Failed", run.message
     assert run.states() == {"alpha": "Completed", "beta": "Failed"}
     told = "server died: out of memory: the kernel killed the server; ask for more with execution.memory"
     assert result(run)["beta"]["message"].startswith(told)
@@ -69,12 +70,12 @@ def test_a_server_that_lost_one_of_its_nodes_starts_again_on_others_with_what_wa
     settings["target"], settings["deployment"] = {}, served(package, port := free_port())
     settings["deployment"]["command"] = f"""sh -c '[ "$SLURM_PROCID" -gt 0 ] || exec fake-server {port}; sleep 900'"""
     run = stack.start("slurm", settings)
-    wait_for(lambda: starts(remote_folder(shared, run))["beta"] == 1, 180)
+    wait_for(lambda: starts(remote_folder(shared, run))["beta"] == 1)
     (first,) = job_ids(run)
     last = as_user("scontrol", "show", "hostnames", node_of(first)).split()[-1]
     with away(f"slurmd.{last}"):
-        wait_for(lambda: len(submitted(run)) == 2, 120)
-        assert run.until(seconds=180) == "Completed", run.message
+        wait_for(lambda: len(submitted(run)) == 2)
+        assert run.until() == "Completed", run.message
     assert starts(remote_folder(shared, run)) == {"alpha": 1, "beta": 2}
     assert result(run)["beta"]["attempts"] == 2
     log = remote_folder(shared, run) / "server" / "harness.log"

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.flows.stack import Stack, wait_for
+from tests.flows.stack import Stack
 from tests.flows.test_evaluate import config
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -45,20 +46,20 @@ def begins(stack: Stack, _tmp_path: Path) -> None:
 def waits(stack: Stack, _tmp_path: Path) -> None:
     """It has nothing to do."""
     before = len(log(stack))
-    wait_for(lambda: "started!" in log(stack)[before:], 90)
+    wait_for(lambda: "started!" in log(stack)[before:])
     time.sleep(1)
 
 
 def takes_up(stack: Stack, tmp_path: Path) -> None:
     """It is starting the engine of an evaluation."""
     run = stack.start("simulated", config(tmp_path, "mmath_en", step_seconds=20))
-    wait_for(lambda: run.state != "Scheduled", 90, 0.01)
+    wait_for(lambda: run.state != "Scheduled", pause=0.01)
 
 
 def looks_after(stack: Stack, tmp_path: Path) -> None:
     """Its engine is driving an evaluation."""
     run = stack.start("simulated", config(tmp_path, "mmath_en", step_seconds=20))
-    wait_for(lambda: run.states() == {"mmath_en": "Running"}, 90)
+    wait_for(lambda: run.states() == {"mmath_en": "Running"})
 
 
 def is_cut_off(stack: Stack, tmp_path: Path) -> None:

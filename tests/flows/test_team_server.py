@@ -16,10 +16,11 @@ from benchmarks.postgres import postgres
 from proctor.configs.host_env import user
 from tests.cli.machine import PROCTOR
 from tests.conftest import unavailable
-from tests.flows.stack import PREFECT, Run, wait_for
+from tests.flows.stack import PREFECT, Run
 from tests.flows.test_authentication import Guarded
 from tests.flows.test_evaluate import config
 from tests.flows.test_outages import refusing, whole
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -40,7 +41,7 @@ class Team(Guarded):
         shutil.copy(ROOT / "prefect.toml", self.home)
         command = [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
         self.server = self._start(command, "server.log")
-        wait_for(self.healthy, 240)
+        wait_for(self.healthy)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def begun(team: Team, folder: Path, seconds: float) -> Run:
     assert done.returncode == 0, done.stderr
     found = json.loads(team.say(PROCTOR, "info", done.stdout.strip(), "--json").stdout)
     run = Run(team, found["flow_run_id"])
-    wait_for(lambda: list(run.states().values()) == ["Running"] * 2, 90)
+    wait_for(lambda: list(run.states().values()) == ["Running"] * 2)
     return run
 
 
@@ -77,7 +78,7 @@ def test_an_evaluation_says_who_started_it_and_comes_back_when_its_engine_dies(t
     engine = run.engine
     assert engine
     os.kill(engine, signal.SIGKILL)
-    assert run.until(seconds=180) == "Completed", run.message
+    assert run.until() == "Completed", run.message
     assert run.engine != engine
     assert (run.record["run_count"], run.states()) == (2, {"mmath_en": "Completed", "mmath_zh": "Completed"})
     assert len(run.artifact("results")["benchmarks"]) == 2

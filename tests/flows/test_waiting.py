@@ -11,9 +11,10 @@ import pytest
 from benchmarks.counting_proxy import CountingProxy
 from benchmarks.overhead import DRIVER
 from benchmarks.queueing import out_of_order, overlap
-from tests.flows.stack import Stack, wait_for
+from tests.flows.stack import Stack
 from tests.flows.test_evaluate import config
 from tests.lossy_proxy import LossyProxy
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -69,7 +70,7 @@ def test_a_worker_without_work_asks_the_server_little(stack: Stack) -> None:
         with LossyProxy(stack.api, losing="nothing") as proxy:
             stack.through = proxy.url
             stack.start_worker()
-            wait_for(lambda: proxy.asked[looks], 90)
+            wait_for(lambda: proxy.asked[looks])
             before = proxy.asked.copy()
             time.sleep(21)
             made = proxy.asked - before

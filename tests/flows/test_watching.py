@@ -11,10 +11,11 @@ from threading import Event, Thread
 import pytest
 
 from tests.fake_harness.fake_harness import Handler
-from tests.flows.stack import Stack, wait_for
+from tests.flows.stack import Stack
 from tests.flows.test_evaluate import config
 from tests.flows.test_reattach import HARNESS
 from tests.flows.test_reattach import config as real_config
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -24,7 +25,7 @@ def test_the_change_against_the_previous_comparable_run(stack: Stack, tmp_path: 
         content = config(tmp_path, "mmath_en", score=score, step_seconds=0.1)
         content["target"]["api_endpoint"]["model_id"] = name
         evaluation = stack.start("simulated", content)
-        assert evaluation.until(seconds=180) == "Completed", evaluation.message
+        assert evaluation.until() == "Completed", evaluation.message
         time.sleep(0.1)
         (row,) = json.loads(evaluation.artifact("scores"))
         return [row["value"], row["change"], evaluation]
@@ -43,9 +44,9 @@ def test_a_nightly_run_is_compared_with_last_night_though_it_was_created_before(
     tonight = stack.start("simulated", content, due)
     content["execution"] |= {"score": 0.5, "fail": ["mmath_zh"]}
     last_night = stack.start("simulated", content)
-    assert last_night.until("Failed", seconds=180) == "Failed"
+    assert last_night.until("Failed") == "Failed"
     tonight.hurry()
-    assert tonight.until(seconds=180) == "Completed", tonight.message
+    assert tonight.until() == "Completed", tonight.message
     assert [row["change"] for row in json.loads(tonight.artifact("scores"))] == [pytest.approx(0.25), None]
     assert tonight.artifact("results")["compared_with"] == last_night.id
     assert tonight.folder.name == f"{due:%Y%m%d_%H%M%S}-{tonight.id}"
@@ -60,9 +61,9 @@ def test_a_deleted_progress_table_is_made_again(stack: Stack, tmp_path: Path) ->
         found = stack.filter("/artifacts/latest/filter", artifacts={"key": {"any_": [f"progress-{run.id}"]}})
         return str(found[0]["latest_id"]) if found else ""
 
-    first = wait_for(table, 120)
+    first = wait_for(table)
     stack.delete(f"/artifacts/{first}")
-    second = wait_for(lambda: (now := table()) != first and now, 90)
+    second = wait_for(lambda: (now := table()) != first and now)
     assert second
     run.cancel()
     run.until("Cancelled")
@@ -79,12 +80,12 @@ def test_a_stalled_benchmark(stack: Stack, endpoint: str, cache: str, tmp_path: 
         return dict(json.loads(run.artifact("progress") or "[{}]")[0])
 
     if action == "flag":
-        wait_for(lambda: "stalled: no new request for " in str(first().get("message")), 60)
+        wait_for(lambda: "stalled: no new request for " in str(first().get("message")))
         assert (first()["state"], first()["requests"]) == ("RUNNING", 7)
         run.cancel()
         run.until("Cancelled")
     else:
-        wait_for(lambda: run.states().get("alpha") == "Cancelled", 60)
+        wait_for(lambda: run.states().get("alpha") == "Cancelled")
         assert run.until() == "Failed"
         assert run.states() == {"alpha": "Cancelled", "beta": "Cancelled"}
         assert "fake.alpha was cancelled (stalled: no new request for " in run.message
@@ -123,7 +124,7 @@ def test_a_real_harness_whose_endpoint_hangs_is_stalled(stack: Stack, tired: str
     }
     run = stack.start("process", content)
 
-    assert run.until(seconds=240) == "Failed"
+    assert run.until() == "Failed"
     assert run.states() == {"primer_facts": "Cancelled"}
     row = json.loads(run.artifact("progress"))[0]
     assert (row["state"], row["requests"]) == ("CANCELLED", 3)

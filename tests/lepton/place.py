@@ -1,6 +1,5 @@
 """The Lepton backend on a stand-in that only says what runs, and jobs for it."""
 
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -99,11 +98,3 @@ def asks(step: Step, endpoint: str = "server") -> Step:
 def posts(service: Service, path: str = "/jobs") -> int:
     """How often something was asked for."""
     return sum(1 for each in service.requests if each.method == "POST" and each.path == path)
-
-
-def wait_until(question: Any, seconds: float = 20) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + seconds
-    while not question():
-        assert time.monotonic() < deadline, "it never came to be"
-        time.sleep(0.02)

@@ -1,7 +1,5 @@
 """The real SDK, talking to a stand-in."""
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -37,14 +35,6 @@ def endpoint(name: str = "proctor-x-s", command: str = "true", port: int = 8000,
     body = {"container": container, "resource_requirement": resources, "log": {"enable_collection": True}}
     body |= {"api_tokens": [{"value": "an-endpoint-token"}]}
     return LeptonDeployment(metadata={"name": name}, spec=body | spec)
-
-
-def eventually(question: Callable[[], object], seconds: float = 30.0) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + seconds
-    while not question():
-        assert time.monotonic() < deadline, "it never came to be"
-        time.sleep(0.02)
 
 
 def refused(status: int, words: str = "") -> Any:

@@ -12,8 +12,9 @@ from leptonai.api.v2.types.deployment import LeptonDeployment
 
 from tests.engine import engine, require_image
 from tests.lepton.containers import LABEL
-from tests.lepton.sdk import client, endpoint, eventually, job
+from tests.lepton.sdk import client, endpoint, job
 from tests.lepton.service import Service
+from tests.waiting import wait_closely
 
 pytestmark = pytest.mark.live
 
@@ -52,7 +53,7 @@ def lepton(service: Service) -> APIClient:
 
 
 def ended(lepton: APIClient, key: str) -> str:
-    eventually(lambda: lepton.job.get(key).status.state.value in {"Completed", "Failed", "Stopped"})
+    wait_closely(lambda: lepton.job.get(key).status.state.value in {"Completed", "Failed", "Stopped"})
     return str(lepton.job.get(key).status.state.value)
 
 
@@ -92,16 +93,16 @@ def test_the_exit_code_decides(service: Service, lepton: APIClient) -> None:
 
 def test_a_killed_container_is_a_failed_job(service: Service, lepton: APIClient) -> None:
     key = lepton.job.create(job(command="echo on; sleep 60")).metadata.id_
-    eventually(lambda: lines(lepton, key) == ["on"])
+    wait_closely(lambda: lines(lepton, key) == ["on"])
     assert service.live() == ["proctor-x-0"]
     service.kill("proctor-x-0")
     assert ended(lepton, key) == "Failed"
-    eventually(lambda: service.live() == [])
+    wait_closely(lambda: service.live() == [])
 
 
 def test_a_missing_image_is_an_event(service: Service, lepton: APIClient) -> None:
     key = lepton.job.create(job(container={"image": "proctor-test/none:9", "command": ["true"]})).metadata.id_
-    eventually(lambda: "ImagePullBackOff" in {each.reason for each in lepton.job.get_events(key)})
+    wait_closely(lambda: "ImagePullBackOff" in {each.reason for each in lepton.job.get_events(key)})
     assert lepton.job.get(key).status.state.value == "Starting"
 
 
@@ -109,19 +110,19 @@ def test_stopping_and_deleting_end_the_container(service: Service, lepton: APICl
     command = "trap 'echo asked; exit 0' TERM; echo on; while :; do sleep 0.1; done"
     first, second = (lepton.job.create(job(command=command)).metadata.id_ for _ in range(2))
     for key in (first, second):
-        eventually(lambda key=key: lines(lepton, key) == ["on"])  # type: ignore[misc]
+        wait_closely(lambda key=key: lines(lepton, key) == ["on"])  # type: ignore[misc]
     lepton.job.update(first, {"spec": {"stopped": True}})
     lepton.job.delete(second)
     assert ended(lepton, first) == "Stopped" and lines(lepton, first) == ["on", "asked"]
-    eventually(lambda: len(service.jobs) == 1)
+    wait_closely(lambda: len(service.jobs) == 1)
     assert lines(lepton, second) == ["on", "asked"]
     lepton.job.update(first, {"spec": {"stopped": False}})
-    eventually(lambda: lines(lepton, first) == ["on", "asked", "on"])
+    wait_closely(lambda: lines(lepton, first) == ["on", "asked", "on"])
 
 
 def test_a_live_log_is_followed_while_it_is_written(service: Service, lepton: APIClient) -> None:
     key = lepton.job.create(job(command="echo one; sleep 1; echo two")).metadata.id_
-    eventually(lambda: lines(lepton, key) == ["one"])
+    wait_closely(lambda: lines(lepton, key) == ["one"])
     (replica,) = lepton.job.get_replicas(key)
     assert "".join(lepton.job.get_log(key, replica, timeout=10)) == "one\ntwo\n"
 
@@ -134,24 +135,24 @@ def test_an_endpoint_serves_what_its_container_serves(service: Service, family: 
     url, headers = made.status.endpoint.external_endpoint, {"Authorization": "Bearer an-endpoint-token", "X-Mark": "m"}
     assert requests.get(f"{url}/health", timeout=5).status_code == 401
     assert requests.get(f"{url}/health", headers=headers, timeout=5).status_code == 503
-    eventually(lambda: lepton.deployment.get("proctor-x-s").status.state.value == "Ready")
+    wait_closely(lambda: lepton.deployment.get("proctor-x-s").status.state.value == "Ready")
     assert requests.get(f"{url}/v1/models?a=b", headers=headers, timeout=5).status_code == 404
     assert requests.get(f"{url}/v1/models", headers=headers, timeout=5).text == "m"
     answer = requests.post(f"{url}/v1/completions", data=b"abc", headers=headers, timeout=5)
     assert (answer.status_code, answer.text) == (201, "cba")
     lepton.deployment.restart("proctor-x-s")
-    eventually(lambda: lepton.deployment.get("proctor-x-s").status.state.value == "Ready")
+    wait_closely(lambda: lepton.deployment.get("proctor-x-s").status.state.value == "Ready")
     resources = {"min_replicas": 0, "max_replicas": 1}
     lepton.deployment.update("proctor-x-s", LeptonDeployment(spec={"resource_requirement": resources}))
-    eventually(lambda: lepton.deployment.get("proctor-x-s").status.phase.value == "Stopped")
+    wait_closely(lambda: lepton.deployment.get("proctor-x-s").status.phase.value == "Stopped")
     assert requests.get(f"{url}/health", headers=headers, timeout=5).status_code == 503
     lepton.deployment.delete("proctor-x-s")
-    eventually(lambda: service.endpoints == [])
+    wait_closely(lambda: service.endpoints == [])
 
 
 def test_an_endpoint_whose_server_dies_is_in_error(service: Service, lepton: APIClient) -> None:
     lepton.deployment.create_with_response(endpoint(command="echo no memory; exit 5", port=free_port()))
-    eventually(lambda: lepton.deployment.get("proctor-x-s").status.state.value == "Error")
+    wait_closely(lambda: lepton.deployment.get("proctor-x-s").status.state.value == "Error")
     (deaths,) = lepton.deployment.get_termination("proctor-x-s").root.values()
     assert [each.exit_code for each in deaths] == [5]
     assert lepton.log.get_log(name_or_deployment="proctor-x-s")["data"]["result"][0]["values"][0][1] == "no memory"

@@ -18,8 +18,9 @@ from proctor.blocks.lepton.render import endpoint_name
 from proctor.blocks.lepton.shares import job_name
 from tests.lepton.archives import lines, packed
 from tests.lepton.login import log_in
-from tests.lepton.place import ENDS, RUNS, Place, asks, wait_until
+from tests.lepton.place import ENDS, RUNS, Place, asks
 from tests.lepton.service import Service
+from tests.waiting import wait_closely
 
 pytestmark = pytest.mark.slow
 
@@ -119,7 +120,7 @@ def one_of_each(place: Place, job: JobSpec) -> None:
 def gone(place: Place, job: JobSpec) -> None:
     """After a cancellation that goes on nothing is left."""
     assert place.backend().cancel([handle_of(job)])[handle_of(job)].state is JobState.CANCELLED
-    wait_until(lambda: place.service.jobs == place.service.endpoints == [])
+    wait_closely(lambda: place.service.jobs == place.service.endpoints == [])
     assert place.service.secrets == {}
 
 

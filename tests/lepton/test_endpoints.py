@@ -6,8 +6,9 @@ from leptonai.api.v2 import APIClient
 from leptonai.api.v2.endpoint import NewEndpointAPIUnsupported
 from leptonai.api.v2.types.deployment import LeptonDeployment
 
-from tests.lepton.sdk import client, endpoint, eventually, refused
+from tests.lepton.sdk import client, endpoint, refused
 from tests.lepton.service import Service
+from tests.waiting import wait_closely
 
 RUNS: list[tuple[str, float | None]] = [("Running", None)]
 
@@ -44,7 +45,7 @@ def test_an_endpoint_becomes_ready_answers_and_goes(service: Service) -> None:
     assert lepton.deployment.get("proctor-x-s").status.state.value == "Deleting"
     with refused(409):
         lepton.deployment.create_with_response(endpoint())
-    eventually(lambda: service.endpoints == [])
+    wait_closely(lambda: service.endpoints == [])
     with refused(404):
         lepton.deployment.get("proctor-x-s")
     with pytest.raises(requests.ConnectionError):
@@ -69,7 +70,7 @@ def test_an_endpoint_is_scaled_stopped_and_restarted(service: Service) -> None:
     with refused(400, "no valid field to update"):
         lepton.deployment.update("proctor-x-s", scaled(2))
     lepton.deployment.stop("proctor-x-s")
-    eventually(lambda: lepton.deployment.get("proctor-x-s").status.phase.value == "Stopped")
+    wait_closely(lambda: lepton.deployment.get("proctor-x-s").status.phase.value == "Stopped")
     assert lepton.deployment.get("proctor-x-s").status.state.value == "Not Ready"
     with refused(400):
         lepton.deployment.restart("proctor-x-s")

@@ -16,9 +16,10 @@ from proctor.blocks.lepton import connection, removal, workspace
 from proctor.blocks.lepton.render import secret_of
 from proctor.blocks.stage_files import lost
 from tests.lepton.login import log_in
-from tests.lepton.place import FAILS, QUEUES, RUNS, Place, asks, posts, wait_until
+from tests.lepton.place import FAILS, QUEUES, RUNS, Place, asks, posts
 from tests.lepton.script import Script
 from tests.lepton.service import Service
+from tests.waiting import wait_closely
 
 
 @pytest.fixture
@@ -299,12 +300,12 @@ class TestRefusals:
         other = Place(tmp_path, place.service, image_pull_secrets=["nobody"])
         place.service.world.scripts.clear()
         handle = submit_until(other, other.one())
-        wait_until(lambda: place.service.jobs[0]["status"]["state"] == "Starting")
+        wait_closely(lambda: place.service.jobs[0]["status"]["state"] == "Starting")
         other.age(handle, 61)
         found = other.status(handle).steps["a.0"]
         assert found.state is JobState.FAILED
         assert "execution.image_pull_secrets (ImagePullBackOff)" in found.message
-        wait_until(lambda: place.service.live() == [])
+        wait_closely(lambda: place.service.live() == [])
 
 
 class TestEnds:
@@ -323,7 +324,7 @@ class TestEnds:
         found = other.status(handle).steps["a.0"]
         assert (found.state, found.exit_code) == (JobState.FAILED, 75)
         assert "no capacity" in found.message
-        wait_until(lambda: place.service.live() == [])
+        wait_closely(lambda: place.service.live() == [])
 
     @pytest.mark.slow
     def test_waiting_jobs_are_asked_about_seldom(self, place: Place) -> None:
@@ -342,7 +343,7 @@ class TestEnds:
         handle = submit_until(place, place.one())
         key = place.service.jobs[0]["metadata"]["id"]
         place.backend().workspace.ask("a stop", lambda client: client.job.update(key, {"spec": {"stopped": True}}))
-        wait_until(lambda: place.service.jobs[0]["status"]["state"] == "Stopped")
+        wait_closely(lambda: place.service.jobs[0]["status"]["state"] == "Stopped")
         found = place.wait(handle).steps["a.0"]
         assert found.state is JobState.CANCELLED
         assert found.message == "cancelled: it was stopped on Lepton by somebody else"
@@ -417,7 +418,7 @@ class TestEnds:
         place.age(handle, 361)
         found = place.status(handle).steps["a.0"]
         assert (found.state, found.exit_code) == (JobState.FAILED, 124)
-        wait_until(lambda: place.service.live() == [])
+        wait_closely(lambda: place.service.live() == [])
 
 
 class TestCancelling:
@@ -453,7 +454,7 @@ class TestCancelling:
         handle = submit_until(place, place.one())
         with pytest.raises(TransientError, match="has not removed"):
             place.backend().cancel([handle])
-        wait_until(lambda: not place.service.jobs)
+        wait_closely(lambda: not place.service.jobs)
         assert place.backend().cancel([handle])[handle].state is JobState.CANCELLED
 
     def test_what_was_deleted_by_somebody_else_is_deleted(self, place: Place) -> None:

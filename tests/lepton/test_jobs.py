@@ -7,8 +7,9 @@ import pytest
 import requests
 from leptonai.api.v2 import APIClient
 
-from tests.lepton.sdk import client, eventually, job, refused, state
+from tests.lepton.sdk import client, job, refused, state
 from tests.lepton.service import Service
+from tests.waiting import wait_closely
 
 RUNS: list[tuple[str, float | None]] = [("Running", None)]
 EXACTLY = ("alive_only", "archive_only", "alive_and_archive")
@@ -21,7 +22,7 @@ def test_a_job_goes_through_its_script_and_can_be_deleted(legacy: Service, lepto
     assert key.startswith("proctor-a-0-") and len(key) == len("proctor-a-0-abcd")
     assert made.status.state.value == "Queueing" and lepton.job.get_replicas(key) == []
     legacy.script("proctor-*", [("Starting", 0.05), ("Running", None)])
-    eventually(lambda: state(lepton, key) == "Running")
+    wait_closely(lambda: state(lepton, key) == "Running")
     (replica,) = lepton.job.get_replicas(key)
     assert replica.metadata.id_.startswith(f"{key}-0-")
     legacy.script("proctor-*", [("Completed", None)])
@@ -29,7 +30,7 @@ def test_a_job_goes_through_its_script_and_can_be_deleted(legacy: Service, lepto
     assert (done.status.succeeded, done.status.failed, done.status.ready) == (1, 0, 0)
     assert done.spec.container.command == ["sh", "-c", "true"] and done.metadata.labels == {"proctor.job": "a"}
     assert lepton.job.delete(key) is True
-    eventually(lambda: legacy.jobs == [])
+    wait_closely(lambda: legacy.jobs == [])
     with refused(404):
         lepton.job.get(key)
     with refused(404):
@@ -84,7 +85,7 @@ def test_an_archived_job_is_seen_only_by_who_asks_for_it(legacy: Service, lepton
 def test_the_time_to_live_archives_a_job(legacy: Service, lepton: APIClient) -> None:
     legacy.script("*", [("Running", 0.1), ("Completed", None)])
     key = lepton.job.create(job(ttl_seconds_after_finished=0)).metadata.id_
-    eventually(lambda: state(lepton, key) == "Archived")
+    wait_closely(lambda: state(lepton, key) == "Archived")
     assert lepton.job.get(key).status.succeeded == 1
 
 
@@ -92,7 +93,7 @@ def test_a_job_is_stopped_and_started_again(legacy: Service, lepton: APIClient) 
     legacy.script("*", RUNS)
     key = lepton.job.create(job()).metadata.id_
     lepton.job.update(key, {"spec": {"stopped": True}})
-    eventually(lambda: state(lepton, key) == "Stopped")
+    wait_closely(lambda: state(lepton, key) == "Stopped")
     with refused(400, "no valid field to update"):
         lepton.job.update(key, {"spec": {"stopped": True}})
     lepton.job.update(key, {"spec": {"stopped": False}})
@@ -125,7 +126,7 @@ def test_logs_are_followed_live_and_asked_for_later(legacy: Service, lepton: API
     assert [line for _, line in answer["data"]["result"][0]["values"]] == ["zwei ü"]
     assert lepton.log.get_log(name_or_job=key)["data"]["result"][0]["stream"] == {"replica": replica.metadata.id_}
     lepton.job.delete(key)
-    eventually(lambda: legacy.jobs == [])
+    wait_closely(lambda: legacy.jobs == [])
     assert len(lines()) == 3
 
 
@@ -182,7 +183,7 @@ def test_a_job_that_cannot_be_is_refused(
 
 def test_an_image_that_cannot_be_pulled_never_starts(legacy: Service, lepton: APIClient) -> None:
     key = lepton.job.create(job(image_pull_secrets=["none"])).metadata.id_
-    eventually(lambda: state(lepton, key) == "Starting")
+    wait_closely(lambda: state(lepton, key) == "Starting")
     time.sleep(0.3)
     assert state(lepton, key) == "Starting"
     assert "ImagePullBackOff" in {each.reason for each in lepton.job.get_events(key)}

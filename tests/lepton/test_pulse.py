@@ -8,8 +8,9 @@ import pytest
 
 from proctor.blocks.job import JobHandle, JobState
 from tests.lepton.login import log_in
-from tests.lepton.place import RUNS, Place, asks, wait_until
+from tests.lepton.place import RUNS, Place, asks
 from tests.lepton.service import Service
+from tests.waiting import wait_closely
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_one_that_falls_silent_ends_its_benchmarks(place: Place, fault: dict[str
     status = place.status(handle)
     assert (status.steps["a.0"].exit_code, status.server and status.server.state) == (69, JobState.FAILED)
     assert "server died: its endpoint has not answered for 30" in status.steps["a.0"].message
-    wait_until(lambda: not [name for name in place.service.live() if name.endswith("-0")])
+    wait_closely(lambda: not [name for name in place.service.live() if name.endswith("-0")])
 
 
 def test_one_that_comes_back_is_alive(place: Place) -> None:

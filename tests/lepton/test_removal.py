@@ -13,9 +13,10 @@ from proctor.blocks.job_files import step_files
 from proctor.blocks.lepton import removal
 from proctor.blocks.lepton.render import endpoint_name
 from tests.lepton.login import log_in
-from tests.lepton.place import RUNS, Place, asks, posts, wait_until
+from tests.lepton.place import RUNS, Place, asks, posts
 from tests.lepton.sdk import client, endpoint
 from tests.lepton.service import Service
+from tests.waiting import wait_closely
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_after_a_removal_that_takes_its_time_nothing_more_is_started(
     with pytest.raises(TransientError, match="has not removed"):
         place.backend().cancel([handle])
     assert place.says(handle) == "is being removed from Lepton"
-    wait_until(lambda: not place.service.jobs)
+    wait_closely(lambda: not place.service.jobs)
     place.age(handle, 60)
     found = place.status(handle).steps
     assert {each.state for each in found.values()} == {JobState.CANCELLED}
@@ -51,7 +52,7 @@ def test_one_step_whose_removal_takes_its_time_is_cancelled_and_no_other(
     (handle,) = place.submit(place.job(place.step("a.0"), place.step("b.1"), max_parallel=2))
     with pytest.raises(TransientError, match="has not removed"):
         place.backend().cancel([handle], "a.0")
-    wait_until(lambda: place.jobs(handle) == [f"{handle.name}-1"])
+    wait_closely(lambda: place.jobs(handle) == [f"{handle.name}-1"])
     place.age(handle, 60)
     found = place.status(handle).steps
     assert (found["a.0"].state, found["b.1"].state) == (JobState.CANCELLED, JobState.RUNNING)
@@ -82,7 +83,7 @@ def test_one_that_is_not_listed_yet_is_removed_by_its_id(place: Place) -> None:
     place.service.world.list_lag = 60
     (handle,) = place.submit(place.one())
     place.backend().cancel([handle])
-    wait_until(lambda: place.service.jobs == [])
+    wait_closely(lambda: place.service.jobs == [])
 
 
 @pytest.mark.parametrize("deletable", [False, True])
@@ -92,7 +93,7 @@ def test_an_archived_job_is_no_obstacle_and_goes_where_it_can(place: Place, dele
     place.service.archive(f"{handle.name}-0")
     assert place.backend().cancel([handle])[handle].state.final
     if deletable:
-        wait_until(lambda: place.service.jobs == [])
+        wait_closely(lambda: place.service.jobs == [])
     assert place.service.secrets == {}
 
 
@@ -112,7 +113,7 @@ def test_a_removal_that_is_refused_stops_no_other(place: Place) -> None:
     place.service.fault("DELETE", "/jobs/*", status=403)
     with pytest.raises(TransientError, match="no permission"):
         place.backend().cancel(handles)
-    wait_until(lambda: len(place.service.jobs) == 1)
+    wait_closely(lambda: len(place.service.jobs) == 1)
     place.backend().cancel(handles)
     assert place.service.jobs == []
 
@@ -123,7 +124,7 @@ def test_nothing_is_left_of_a_job_that_is_refused_in_part(place: Place, monkeypa
     bad = replace(bad, container=replace(bad.container, image=""))
     assert "image is required" in str(place.refused(place.job(good, bad, max_parallel=2)))
     assert posts(place.service) == 2
-    wait_until(lambda: place.service.jobs == [])
+    wait_closely(lambda: place.service.jobs == [])
     assert place.service.secrets == {}
 
 
@@ -158,7 +159,7 @@ def test_a_server_that_goes_because_it_is_meant_to_is_not_taken_for_dead(
         workload.settle = 2
     with pytest.raises(TransientError, match="has not removed"):
         place.backend().cancel([handle])
-    wait_until(lambda: not place.service.endpoints)
+    wait_closely(lambda: not place.service.endpoints)
     status = place.status(handle)
     assert {each.state for each in status.steps.values()} == {JobState.CANCELLED}
     assert status.server and status.server.state is JobState.CANCELLED

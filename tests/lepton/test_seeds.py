@@ -13,10 +13,11 @@ from proctor.configs.execution_schema import LeptonExecution
 from proctor.configs.load import read_config
 from proctor.tasks.plan import Plan, plan
 from tests.lepton.login import log_in
-from tests.lepton.place import RUNS, wait_until
+from tests.lepton.place import RUNS
 from tests.lepton.service import Service
 from tests.lepton.stock import GPU, Shape
 from tests.seeds.test_seeds import HERE, MODEL, TARGET, TASKS
+from tests.waiting import wait_closely
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def running(backend: LeptonBackend, found: Plan) -> JobHandle:
     (job,) = found.jobs
     handle = backend.submit([job])[job.name]
     assert isinstance(handle, JobHandle), handle
-    wait_until(lambda: {each.state for each in backend.poll([handle])[handle].steps.values()} == {JobState.RUNNING})
+    wait_closely(lambda: {each.state for each in backend.poll([handle])[handle].steps.values()} == {JobState.RUNNING})
     return handle
 
 

@@ -17,8 +17,9 @@ from proctor.blocks.lepton import connection, servers
 from proctor.blocks.lepton.render import endpoint_name
 from proctor.configs.lepton_endpoint import planned_model
 from tests.lepton.login import log_in
-from tests.lepton.place import RUNS, Place, asks, posts, wait_until
+from tests.lepton.place import RUNS, Place, asks, posts
 from tests.lepton.service import Service
+from tests.waiting import wait_closely
 
 pytestmark = pytest.mark.slow
 
@@ -158,7 +159,7 @@ class TestNeverReady:
         place.until(handle, lambda found: found.state is JobState.RUNNING)
         place.service.script("*-s", [("Stopped", None)])
         assert "was stopped on Lepton" in ended(place, handle)
-        wait_until(lambda: not [name for name in place.service.live() if name.endswith("-0")])
+        wait_closely(lambda: not [name for name in place.service.live() if name.endswith("-0")])
 
     @pytest.mark.parametrize(("days", "up"), [(6, True), (8, False)])
     def test_nobody_asks_it_for_days(self, place: Place, days: int, up: bool) -> None:

@@ -12,8 +12,9 @@ from proctor.blocks.job_files import step_files
 from proctor.blocks.lepton.render import endpoint_name
 from proctor.blocks.lepton.shares import job_name
 from tests.lepton.login import log_in
-from tests.lepton.place import RUNS, Place, asks, wait_until
+from tests.lepton.place import RUNS, Place, asks
 from tests.lepton.service import Service
+from tests.waiting import wait_closely
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_the_end_of_one_takes_nothing_of_the_other(place: Place) -> None:
     place.finish(first)
     assert place.wait(first).state is JobState.COMPLETED
     place.backend().cancel([first])
-    wait_until(lambda: names(place) == {endpoint_name(second)})
+    wait_closely(lambda: names(place) == {endpoint_name(second)})
     assert {each.partition(".")[0] for each in place.service.secrets} == {second.name}
     assert place.status(second).state is JobState.RUNNING
     place.finish(second, "b.1")

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.engine import require_image
-from tests.flows.stack import free_port, wait_for
+from tests.flows.stack import free_port
 from tests.lepton.service import Service
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "lepton-smoke"

@@ -19,10 +19,11 @@ from proctor.blocks.stage_files import lost
 from tests.engine import fake_harness_image
 from tests.lepton.archives import lines, packed
 from tests.lepton.login import log_in
-from tests.lepton.place import ENDS, FAILS, QUEUES, RUNS, Place, asks, posts, wait_until
+from tests.lepton.place import ENDS, FAILS, QUEUES, RUNS, Place, asks, posts
 from tests.lepton.service import Service
 from tests.lepton.storage import Storage
 from tests.lepton.test_crashes import at_every_request
+from tests.waiting import wait_closely
 
 NAMES = ("a.0", "b.1", "c.2")
 DONE, RUNNING, WAITING = JobState.COMPLETED, JobState.RUNNING, JobState.PENDING
@@ -186,7 +187,7 @@ class TestEnds:
         name = f"{handle.name}-0"
         if how == "stopped":
             logged.service.workload(name).halt()
-            wait_until(lambda: logged.service.jobs[0]["status"]["state"] == "Stopped")
+            wait_closely(lambda: logged.service.jobs[0]["status"]["state"] == "Stopped")
         elif how == "removed":
             logged.service.vanish(name)
             logged.age(handle, 25)
@@ -217,7 +218,7 @@ class TestEnds:
         first, *others = logged.status(handle).steps.values()
         assert first.state is DONE
         assert all(lost(each) for each in others), others
-        wait_until(lambda: logged.service.live() == [])
+        wait_closely(lambda: logged.service.live() == [])
 
     def test_one_that_lost_its_node_before_anything_ended_goes_on(self, logged: Place) -> None:
         handle = three(logged)
@@ -250,7 +251,7 @@ class TestEnds:
         handle = three(place)
         place.age(handle, 301)
         assert {each.exit_code for each in place.status(handle).steps.values()} == {75}
-        wait_until(lambda: cloud.live() == [])
+        wait_closely(lambda: cloud.live() == [])
 
     def test_its_clock_is_that_of_all_of_them(self, logged: Place) -> None:
         (handle,) = logged.submit(logged.job(*(logged.step(name, timeout=60) for name in NAMES)))
@@ -452,7 +453,7 @@ class TestReally:
         real.until(handle, lambda _: (folders[0] / "begun").exists())
         body = next(each.body for each in real.service.requests if each.method == "POST" and each.path == "/jobs")
         real.backend().workspace.ask("a double", lambda client: client._post("/jobs", json=body))
-        wait_until(lambda: any(each["status"]["state"] == "Completed" for each in real.service.jobs), 60)
+        wait_closely(lambda: any(each["status"]["state"] == "Completed" for each in real.service.jobs))
         assert not any((each / "begun").exists() for each in folders[1:])
         for each in folders:
             (each / "go").touch()

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.lepton.login import log_in
-from tests.lepton.place import RUNS, Place, asks, wait_until
+from tests.lepton.place import RUNS, Place, asks
 from tests.lepton.sdk import client, endpoint, job
 from tests.lepton.service import Service
+from tests.waiting import wait_closely
 
 
 def test_only_what_carries_our_names_is_found_and_removed(
@@ -27,7 +28,7 @@ def test_only_what_carries_our_names_is_found_and_removed(
     assert {each.evaluation for each in found} == {handle.evaluation}
     assert sorted(each.what.split()[1] for each in found) == ["endpoint", "job", "secret"]
     place.backend().remove_strays(found)
-    wait_until(lambda: sorted(service.live()) == ["proctor-demo-s", "proctor-notes", "theirs-0"])
+    wait_closely(lambda: sorted(service.live()) == ["proctor-demo-s", "proctor-notes", "theirs-0"])
     assert list(service.secrets) == ["proctor-key"]
     assert place.backend().strays() == []
     place.backend().remove_strays(found)

@@ -15,8 +15,9 @@ from proctor.blocks.lepton.shares import job_name
 from proctor.blocks.stage_files import lost
 from tests.lepton.archives import lines, packed
 from tests.lepton.login import log_in
-from tests.lepton.place import ENDS, FAILS, QUEUES, RUNS, Place, posts, wait_until
+from tests.lepton.place import ENDS, FAILS, QUEUES, RUNS, Place, posts
 from tests.lepton.service import Service
+from tests.waiting import wait_closely
 
 
 @pytest.fixture
@@ -205,7 +206,7 @@ class TestOneJob:
         place.backend().workspace.ask("a double", lambda client: client._post("/jobs", json=body))
         place.service.workload(first).driver.steps = QUEUES  # type: ignore[attr-defined]
         assert place.status(handle).state is JobState.RUNNING
-        wait_until(lambda: len(place.jobs(handle)) == 1)
+        wait_closely(lambda: len(place.jobs(handle)) == 1)
         assert place.service.jobs[0]["metadata"]["id"] != first
         assert place.status(handle).state is JobState.RUNNING
 

@@ -14,7 +14,7 @@ from proctor.blocks.job import JobHandle, JobState
 from tests.blocks.docker.test_block import DockerSetup
 from tests.conftest import unavailable
 from tests.engine import engine, fake_harness_image
-from tests.flows.stack import wait_for
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 

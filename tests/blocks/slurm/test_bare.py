@@ -11,7 +11,7 @@ from proctor.blocks.stage_files import lost
 from tests.bare_cluster import BareCluster
 from tests.blocks.slurm.test_contract import SlurmSetup
 from tests.blocks.slurm.test_faults import submit
-from tests.flows.stack import wait_for
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -57,9 +57,9 @@ def test_a_job_that_nobody_remembers_has_ended_as_it_did(bare: BareCluster, ther
     backend = there.backend()
     assert isinstance(backend, SlurmBackend)
     (handle,) = submit(backend, there, there.job(there.step("a.0"), there.step("b.1", script)))
-    there.until(handle, lambda _: there.runs("b.1") == 1, 60)
+    there.until(handle, lambda _: there.runs("b.1") == 1)
     act(bare, handle)
-    wait_for(lambda: bare.has_forgotten(handle.native_id), 150)
+    wait_for(lambda: bare.has_forgotten(handle.native_id))
     status = there.status(handle)
     assert status.steps["a.0"].state is JobState.COMPLETED
     assert status.state.final
@@ -70,12 +70,12 @@ def test_a_job_that_slurm_ends_because_it_could_never_start_is_told_why(bare: Ba
     failing = bare.as_user("sbatch", "--parsable", "--output=/dev/null", "--wrap", "sleep 2; exit 1").strip()
     waiting = SlurmBackend(execution=bare.section(dependency=f"afterok:{failing}"))
     (handle,) = submit(waiting, there, there.job(there.step("a.0")))
-    status = there.wait(handle, 60)
+    status = there.wait(handle)
     assert status.steps["a.0"].state is JobState.CANCELLED
     assert "DependencyNeverSatisfied" in status.steps["a.0"].message, status
 
 
 def test_a_job_without_accounting_is_followed_to_its_end(bare: BareCluster, there: SlurmSetup) -> None:
     (handle,) = there.submit(there.job(there.step("a.0", "time.sleep(2)"), there.step("b.1")))
-    there.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING, 60)
+    there.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING)
     assert there.wait(handle).state is JobState.COMPLETED

@@ -20,7 +20,7 @@ from proctor.blocks.slurm.ssh import Connection
 from tests.blocks.slurm.test_contract import SlurmSetup
 from tests.blocks.slurm.test_faults import stop, submit
 from tests.cluster import SSHD, as_user, execution, start_again
-from tests.flows.stack import wait_for
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -105,7 +105,7 @@ def test_cancelling_one_step_while_the_controller_is_away_is_not_taken_for_done(
     finally:
         start_again()
     setup.backend().cancel([handle], "a.0")
-    status = setup.wait(handle, 90)
+    status = setup.wait(handle)
     assert [step.state for step in status.steps.values()] == [JobState.CANCELLED, JobState.COMPLETED]
 
 

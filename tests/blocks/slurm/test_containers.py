@@ -20,7 +20,8 @@ from tests.cluster import USER, as_user, execution
 from tests.conftest import unavailable
 from tests.contract import WEIRD
 from tests.engine import engine, fake_harness_image, require_image, unpack
-from tests.flows.stack import free_port, wait_for
+from tests.flows.stack import free_port
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -136,7 +137,7 @@ def test_a_container_has_no_more_memory_than_its_job(setup: DockerSetup, who: st
         server = setup.server(f"""sh -c 'fake-server "$1" & sleep 6; python3 -c "{HOG}"; exit 1' serve {{port}}""")
     job = setup.job(setup.step("a.0", HOG if who == "benchmark" else "time.sleep(100)"), server=server)
     (handle,) = submit(backend, setup, job)
-    status = setup.wait(handle, 90).steps["a.0"]
+    status = setup.wait(handle).steps["a.0"]
     assert status.state is JobState.FAILED
     assert not lost(status), "it would happen again"
     assert "out of memory" in status.message, status
@@ -167,7 +168,7 @@ def test_scancel_by_hand_leaves_no_container_either(setup: DockerSetup) -> None:
 def test_an_image_that_is_not_there_is_told(setup: DockerSetup) -> None:
     step = replace(setup.step("a.0"), container=Container(image="proctor-test/nothing:1"))
     (handle,) = setup.submit(setup.job(step, setup.step("b.1")))
-    status = setup.wait(handle, 90)
+    status = setup.wait(handle)
     assert "proctor-test/nothing:1 cannot be pulled" in status.steps["a.0"].message
     assert status.steps["b.1"].state is JobState.COMPLETED
 

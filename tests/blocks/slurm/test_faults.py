@@ -22,6 +22,7 @@ from proctor.blocks.stages import step_marker
 from tests.blocks.slurm.test_contract import SlurmSetup
 from tests.cluster import SLURM, SSH_PORT, SSHD, USER, as_user, execution, hold, ssh_config, start_again
 from tests.contract import WEIRD
+from tests.waiting import wait_for
 from tests.wan_proxy import WanProxy
 
 pytestmark = pytest.mark.live
@@ -213,7 +214,7 @@ def test_a_preempted_job_runs_its_rest_again(setup: SlurmSetup) -> None:
     (handle,) = submit(SlurmBackend(execution=execution(qos="low", exclusive=True, nodes=4)), setup, job)
     begun(setup, handle)
     as_user("sbatch", "--qos=high", "--exclusive", "--nodes=4", "--output=/dev/null", "--wrap", "sleep 1")
-    status = setup.wait(handle, 90)
+    status = setup.wait(handle)
     assert "preempted" in status.steps["a.1"].message
     runs_again(setup, job, status)
 
@@ -225,7 +226,7 @@ def test_a_failed_node_is_no_failed_benchmark(setup: SlurmSetup) -> None:
     hold()
     os.kill(int((SLURM / "run" / "slurmd.n4.pid").read_text()), signal.SIGKILL)
     try:
-        status = setup.wait(handle, 120)
+        status = setup.wait(handle)
     finally:
         start_again()
     setup.murder(handle, "a.1")
@@ -248,7 +249,7 @@ def test_slurms_own_requeue_keeps_what_is_done(setup: SlurmSetup) -> None:
     (handle,) = submit(SlurmBackend(execution=execution(requeue=True)), setup, job)
     begun(setup, handle)
     as_user("scontrol", "requeue", handle.native_id)
-    status = setup.wait(handle, 120)
+    status = setup.wait(handle)
     assert status.state is JobState.COMPLETED, status
     assert (setup.runs("done.0"), setup.runs("a.1")) == (1, 2)
     assert slurm_jobs(job) == [job.name]
@@ -305,14 +306,7 @@ def stop(daemon: str) -> None:
     hold()
     pid = int((SLURM / "run" / f"{daemon}.pid").read_text())
     os.kill(pid, signal.SIGTERM)
-    gone(lambda: not Path(f"/proc/{pid}").exists())
-
-
-def gone(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_for(lambda: not Path(f"/proc/{pid}").exists())
 
 
 def test_work_goes_on_while_slurmctld_is_away_and_nothing_is_doubled(setup: SlurmSetup) -> None:
@@ -328,7 +322,7 @@ def test_work_goes_on_while_slurmctld_is_away_and_nothing_is_doubled(setup: Slur
             setup.backend().submit([late])
     finally:
         start_again()
-    assert setup.wait(handle, 90).state is JobState.COMPLETED
+    assert setup.wait(handle).state is JobState.COMPLETED
     (handle,) = setup.submit(late)
     assert setup.wait(handle).state is JobState.COMPLETED
     assert slurm_jobs(job, late) == [job.name, late.name] or slurm_jobs(job, late) == [late.name, job.name]

@@ -18,7 +18,7 @@ from tests.bare_cluster import BareCluster, bare_cluster
 from tests.blocks.slurm.test_bare import there
 from tests.blocks.slurm.test_contract import SlurmSetup
 from tests.blocks.slurm.test_faults import submit
-from tests.flows.stack import wait_for
+from tests.waiting import wait_for
 
 __all__ = ["there"]
 pytestmark = pytest.mark.live
@@ -57,7 +57,7 @@ def begun(bare: BareCluster, setup: SlurmSetup, before: Callable[[], None]) -> t
         asked = time.monotonic()
         job = setup.job(setup.step("done.0"), setup.step("a.1", "time.sleep(12)"))
         (handle,) = submit(backend, setup, job)
-        wait_for((setup.folder / ".proctor" / handle.name / "begun").exists, 60, 0.02)
+        wait_for((setup.folder / ".proctor" / handle.name / "begun").exists, pause=0.02)
         if time.monotonic() - asked < SAVES - 1:
             return job, handle
         backend.cancel([handle])
@@ -79,7 +79,7 @@ def test_a_job_that_slurm_takes_for_pending_runs_again(
     job, handle = begun(bare, there, lambda: time.sleep(SAVES * 2))
     with bare.controller_killed():
         meanwhile(handle)
-    status = there.wait(handle, 120)
+    status = there.wait(handle)
     assert all(map(lost, status.steps.values())), status
     runs_again(there, job)
 

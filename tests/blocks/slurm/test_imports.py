@@ -130,14 +130,14 @@ def submit(setup: ImageSetup, number: int) -> list[JobHandle]:
 def test_a_tag_is_no_digest(setup: ImageSetup) -> None:
     setup.image = "registry.example/eval/fake:1"
     (handle,) = submit(setup, 1)
-    status = setup.wait(handle, 90)
+    status = setup.wait(handle)
     assert status.state is JobState.COMPLETED, status
     assert dict(status.image_digests) == {}, "what it meant at that time nobody here can tell"
 
 
 def test_jobs_that_start_together_import_an_image_once(setup: ImageSetup, programs: Path, shared: Path) -> None:
     for handle in submit(setup, 4):
-        status = setup.wait(handle, 120)
+        status = setup.wait(handle)
         assert status.state is JobState.COMPLETED, (status, log(handle))
         assert DIGEST in status.image_digests["a.0"]
     assert imports(programs) == ["begin", "end"]
@@ -152,7 +152,7 @@ def log(handle: JobHandle) -> str:
 def test_a_server_and_its_steps_run_in_the_image_with_its_path(setup: ImageSetup) -> None:
     step = setup.step("a.0", "(out / 'seen').write_text(os.environ['WEIRD'])", EnvVar("WEIRD", "lit", WEIRD))
     (handle,) = setup.submit(setup.job(step, server=setup.server("fake-server {port}")))
-    status = setup.wait(handle, 120)
+    status = setup.wait(handle)
     assert status.state is JobState.COMPLETED, (status, log(handle))
     assert (setup.folder / "a.0" / "seen").read_text() == WEIRD
     assert status.server
@@ -162,11 +162,11 @@ def test_a_server_and_its_steps_run_in_the_image_with_its_path(setup: ImageSetup
 def test_an_import_that_fails_is_told_and_left_for_the_next_job(setup: ImageSetup, programs: Path) -> None:
     (programs / "unpacked").rename(programs / "gone")
     (handle,) = submit(setup, 1)
-    status = setup.wait(handle, 90)
+    status = setup.wait(handle)
     assert "cannot be imported" in status.steps["a.0"].message
     (programs / "gone").rename(programs / "unpacked")
     (handle,) = submit(setup, 1)
-    assert setup.wait(handle, 90).state is JobState.COMPLETED, log(handle)
+    assert setup.wait(handle).state is JobState.COMPLETED, log(handle)
 
 
 def test_what_a_tag_named_is_kept_for_its_evaluation_and_removed_when_nobody_uses_it(
@@ -174,11 +174,11 @@ def test_what_a_tag_named_is_kept_for_its_evaluation_and_removed_when_nobody_use
 ) -> None:
     setup.image = "registry.example/eval/fake:latest"
     (first,) = submit(setup, 1)
-    assert setup.wait(first, 90).state is JobState.COMPLETED, log(first)
+    assert setup.wait(first).state is JobState.COMPLETED, log(first)
     (kept,) = (shared / "images").glob("*.tag-*.s*[fh]")
     subprocess.run(["touch", "-d", "20 days ago", str(kept)], check=True)
     (second,) = submit(setup, 1)
-    assert setup.wait(second, 90).state is JobState.COMPLETED, log(second)
+    assert setup.wait(second).state is JobState.COMPLETED, log(second)
     assert not kept.exists()
     assert imports(programs) == ["begin", "end"] * 2
 
@@ -189,7 +189,7 @@ def test_jobs_import_at_the_same_time_where_locks_end_at_the_node(
     (programs / "flock").write_text("#!/bin/sh\nexit 0\n")
     (programs / "flock").chmod(0o755)
     for handle in submit(setup, 3):
-        assert setup.wait(handle, 120).state is JobState.COMPLETED, log(handle)
+        assert setup.wait(handle).state is JobState.COMPLETED, log(handle)
     assert len(imports(programs)) > 2, "they did meet"
     assert not list((shared / "images").glob("*.part*"))
 
@@ -199,4 +199,4 @@ def test_an_odd_name_of_an_image_file_is_entered(setup: ImageSetup, programs: Pa
     image.write_text((programs / "unpacked").read_text())
     setup.image = str(image)
     (handle,) = submit(setup, 1)
-    assert setup.wait(handle, 90).state is JobState.COMPLETED, log(handle)
+    assert setup.wait(handle).state is JobState.COMPLETED, log(handle)

@@ -63,7 +63,7 @@ def test_a_server_whose_port_cannot_be_changed_waits_until_it_is_free(setup: Slu
     seen = setup.until(second, lambda status: "waits for port" in status.message or status.state.final)
     assert f"waits for port {server.port} of n2" in seen.message
     for handle in (first, second):
-        assert setup.wait(handle, 120).state is JobState.COMPLETED
+        assert setup.wait(handle).state is JobState.COMPLETED
         assert answered(handle) == 15
 
 
@@ -95,7 +95,7 @@ def test_lock_files_of_this_machine_hold_on_the_cluster(setup: SlurmSetup, tmp_p
     lock.write_text("\n".join(lines[start:]) + "\n")
     container = Container(packages=(str(setup.package), str(lock)))
     (handle,) = setup.submit(setup.job(replace(setup.step("a.0"), container=container)))
-    status = setup.wait(handle, 120)
+    status = setup.wait(handle)
     assert status.state is JobState.COMPLETED, (setup.folder / "a.0" / "harness.log").read_text()
     listed = (setup.folder / "a.0" / "environment.txt").read_text()
     assert lines[start].split()[0] in listed
@@ -109,7 +109,7 @@ def test_building_the_servers_environment_is_no_part_of_its_time_to_answer(setup
     server = replace(setup.server("fake-server {port}", ready_timeout=3), container=Container(packages=(str(slow),)))
     (handle,) = setup.submit(setup.job(setup.step("a.0"), server=server))
     setup.until(handle, lambda status: "imported" in status.message or status.state.final)
-    status = setup.wait(handle, 120)
+    status = setup.wait(handle)
     assert status.state is JobState.COMPLETED, status
 
 
@@ -134,7 +134,7 @@ def test_a_preempted_job_with_a_server_runs_again(setup: SlurmSetup) -> None:
     (handle,) = submit(setup, job, backend=SlurmBackend(execution=execution(qos="low", exclusive=True, nodes=4)))
     setup.until(handle, lambda _: (setup.folder / "a.0" / "again").exists())
     as_user("sbatch", "--qos=high", "--exclusive", "--nodes=4", "--output=/dev/null", "--wrap", "sleep 1")
-    status = setup.wait(handle, 120)
+    status = setup.wait(handle)
     assert lost(status.steps["a.0"]), status
     (handle,) = setup.submit(replace(job, name=job.name[:-1] + "2", attempt=2))
     assert setup.wait(handle).state is JobState.COMPLETED
@@ -210,7 +210,7 @@ def test_an_odd_name_of_a_model_arrives_as_it_is(setup: SlurmSetup, model: str) 
     plain = setup.server("fake-server {port}")
     server = replace(plain, served_model=model, container=setup.container(EnvVar("FAKE_MODEL", "lit", model)))
     (handle,) = setup.submit(setup.job(setup.step("a.0"), server=server))
-    assert setup.wait(handle, 120).state is JobState.COMPLETED
+    assert setup.wait(handle).state is JobState.COMPLETED
     listed = json.loads((setup.folder / "a.0" / "server-models.json").read_text())
     assert listed["data"][0]["id"] == model
 

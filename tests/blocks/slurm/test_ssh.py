@@ -15,7 +15,7 @@ from proctor.blocks.slurm.ssh import Connection
 from proctor.blocks.slurm.ssh_config import Login, place
 from proctor.configs.errors import ConfigError
 from tests.cluster import SSH_PORT, SSHD, USER, ssh_config
-from tests.flows.stack import wait_for
+from tests.waiting import wait_for
 from tests.wan_proxy import WanProxy
 
 pytestmark = pytest.mark.live
