@@ -72,7 +72,11 @@ async def submit(run: EvaluationRun, jobs: list[JobSpec], backend: str, patience
     await record_jobs(run, [handle for handle in hoped if handle not in run.handles])
     there = Watcher.of(run.id).backend
     answers = await _patiently(
-        lambda: there.submit(jobs), patience, "nothing could be submitted", lambda words: publish_trouble(run, words)
+        lambda: there.submit(jobs),
+        patience,
+        "nothing could be submitted",
+        f"`proctor resume {run.id}` tries again",
+        lambda words: publish_trouble(run, words),
     )
     accepted = [answer for answer in answers.values() if isinstance(answer, JobHandle)]
     await record_jobs(run, [handle for handle in accepted if handle not in hoped])
@@ -83,9 +87,13 @@ async def submit(run: EvaluationRun, jobs: list[JobSpec], backend: str, patience
 
 
 async def _patiently(
-    call: Callable[[], T], patience: float, trouble: str, tell: Callable[[str], Awaitable[None]] | None = None
+    call: Callable[[], T],
+    patience: float,
+    trouble: str,
+    advice: str,
+    tell: Callable[[str], Awaitable[None]] | None = None,
 ) -> T:
-    """The answer of a backend that may be away for a while. Raises BackendUnavailableError when patience ends.
+    """The answer of a backend that may be away for a while. Raises BackendUnavailableError with `advice` when patience ends.
 
     Whoever wants to `tell` why it takes so long gets the words each time.
     """
@@ -96,7 +104,7 @@ async def _patiently(
         except TransientError as error:
             limit = min(patience, error.within or patience)
             if time.monotonic() + pause > began + limit:
-                raise BackendUnavailableError(f"{trouble} for {limit:g} s: {error}") from error
+                raise BackendUnavailableError(f"{trouble} for {limit:g} s: {error}; {advice}") from error
             get_run_logger().warning("%s yet, trying again: %s", trouble, error)
             if tell:
                 await tell(f"{trouble} yet, trying again: {error}")
@@ -167,11 +175,13 @@ async def fetch(evaluation: str, step: str, output_dir: Path) -> Path | State[An
     handle, patience = sight.handle, watcher.config.execution.patience
     try:
         return await _patiently(
-            lambda: watcher.backend.fetch(handle, step, output_dir), patience, "its results could not be fetched"
+            lambda: watcher.backend.fetch(handle, step, output_dir),
+            patience,
+            "its results could not be fetched",
+            f"`proctor resume {handle.evaluation}` fetches them later",
         )
     except BackendUnavailableError as error:
-        again = f"`proctor resume {handle.evaluation}` fetches them later"
-        return Failed(name=UNAVAILABLE, message=f"{error}; {again}")
+        return Failed(name=UNAVAILABLE, message=str(error))
 
 
 @task(task_run_name=releasing, cache_policy=NO_CACHE, persist_result=False)

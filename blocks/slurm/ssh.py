@@ -108,13 +108,14 @@ def begin(client: paramiko.SSHClient, command: str, timeout: float) -> paramiko.
     transport = client.get_transport()
     if transport is None:
         raise EOFError("the connection is closed")
+    deadline = time.monotonic() + timeout
     watchdog = threading.Timer(timeout, transport.close)
     watchdog.start()
     try:
         channel = transport.open_session(timeout=timeout)
         channel.exec_command(command)
     except (paramiko.SSHException, EOFError) as error:
-        if watchdog.finished.is_set():
+        if time.monotonic() >= deadline:  # whatever the closed connection says of itself
             raise TimeoutError from error
         raise
     finally:
