@@ -92,16 +92,12 @@ def test_one_benchmark_is_killed_alone_and_then_all(machine: Machine) -> None:
     one = machine.run("kill", f"{evaluation}.mmath_en")
     assert one.returncode == 0, one.stderr
     assert f"mmath.mmath_en of {evaluation} is Cancelled" in one.stdout
-    states = wait_for(
-        lambda: (
-            rows
-            if "CANCELLED" in (rows := [row["state"] for row in machine.json("status", evaluation)["progress"]])
-            else None
-        ),
-        20,
-        0.5,
-    )
-    assert states == ["CANCELLED", "RUNNING"]
+
+    def states() -> list[str]:
+        return [row["state"] for row in machine.json("status", evaluation)["progress"]]
+
+    wait_for(lambda: "CANCELLED" in states(), pause=0.5)
+    assert states() == ["CANCELLED", "RUNNING"]
     everything = machine.run("kill", evaluation)
     assert everything.returncode == 0, everything.stderr
     assert machine.json("status", evaluation)["state"] == "CANCELLED"

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.cli.machine import CONFIG, Machine
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.live
 
@@ -112,13 +112,13 @@ def test_a_mistake_starts_nothing(machine: Machine, options: list[str], named: s
 
 
 def test_ctrl_c_stops_watching_only(machine: Machine) -> None:
-    process = machine.start("run", "--config", machine.config(), "-o", "execution.step_seconds=3")
+    process = machine.start("run", "--config", machine.config(), "-o", "execution.step_seconds=6")
     assert process.stderr
     started = ""
     while "RUNNING" not in started:
         started += process.stderr.readline()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     found = re.search(r"evaluation ([0-9a-f]{8}) goes on.*proctor status \1 --watch.*proctor kill \1", err)
     assert found, err

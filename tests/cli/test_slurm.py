@@ -111,7 +111,7 @@ deployment: {{type: generic, command: "sh -c 'exec fake-server \\"$2\\" 8' serve
 
 
 def test_status_tells_of_the_server_and_of_what_the_benchmarks_have_done(cluster: Cluster) -> None:
-    script = "(out / 'progress').write_text('412'); time.sleep(6)"
+    script = "(out / 'progress').write_text('412'); time.sleep(12)"
     path = cluster.machine.work / "served.yaml"
     text = cluster.text(0).partition("target:")[0].replace("deployment: none", "deployment: generic")
     tasks = [{"name": f"fake.{name}", "packages": [str(cluster.values["package"])]} for name in ("a", "b", "c")]

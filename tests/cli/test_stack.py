@@ -152,7 +152,7 @@ def test_a_failed_start_shows_the_end_of_the_log(tmp_path: Path) -> None:
 
 @pytest.mark.live
 def test_jobs_outlive_the_stack(machine: Machine) -> None:
-    evaluation = machine.detached("execution.step_seconds=8")
+    evaluation = machine.detached("execution.step_seconds=15")
     wait_for(lambda: machine.json("status", evaluation)["progress"][0]["state"] == "RUNNING", pause=1)
     pids = machine.pids()
     done = machine.run("down")
