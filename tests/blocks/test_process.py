@@ -107,7 +107,7 @@ def test_what_runs_is_adopted_although_its_variables_are_gone(
     setup: ProcessSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOKEN_OF_OURS", "x")
-    job = setup.job(setup.step("a.0", "time.sleep(1)", EnvVar("TOKEN", "host", "TOKEN_OF_OURS")))
+    job = setup.job(setup.step("a.0", "time.sleep(5)", EnvVar("TOKEN", "host", "TOKEN_OF_OURS")))
     (handle,) = setup.submit(job)
     setup.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING)
     monkeypatch.delenv("TOKEN_OF_OURS")

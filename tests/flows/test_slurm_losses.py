@@ -15,6 +15,7 @@ import pytest
 
 from proctor.blocks.process import processes
 from proctor.blocks.stages import step_marker
+from proctor.tasks.publish import PROGRESS_SECONDS
 from tests.bare_cluster import bare_cluster
 from tests.cluster import SLURM, SSH_PORT, as_user, hold, ssh_config, start_again
 from tests.flows.stack import Run, Stack
@@ -191,7 +192,7 @@ def test_another_login_node_takes_over(stack: Stack, tmp_path: Path, shared: Pat
         (tmp_path / "known_hosts").write_text("")
         proxy.refuse = True
         proxy.cut()
-    time.sleep(3)
+    time.sleep(3 * PROGRESS_SECONDS)
     seen = row(run, STEPS["alpha"])
     time.sleep(10)
     assert row(run, STEPS["alpha"]) == seen, "the last state, and its age, while the new node's key is not known"

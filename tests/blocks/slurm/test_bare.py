@@ -76,6 +76,6 @@ def test_a_job_that_slurm_ends_because_it_could_never_start_is_told_why(bare: Ba
 
 
 def test_a_job_without_accounting_is_followed_to_its_end(bare: BareCluster, there: SlurmSetup) -> None:
-    (handle,) = there.submit(there.job(there.step("a.0", "time.sleep(2)"), there.step("b.1")))
+    (handle,) = there.submit(there.job(there.step("a.0", "time.sleep(8)"), there.step("b.1")))
     there.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING)
     assert there.wait(handle).state is JobState.COMPLETED

@@ -203,7 +203,7 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(setup: SlurmSetup) -
 def test_the_walltime_warns_the_harness_and_the_rest_runs_again(setup: SlurmSetup) -> None:
     job = lasting(setup)
     (handle,) = submit(SlurmBackend(execution=execution(walltime=60)), setup, job)
-    status = setup.wait(handle, 150)
+    status = setup.wait(handle)
     assert "walltime" in status.steps["a.1"].message
     assert "interrupted by TERM" in (setup.folder / "a.1" / "stage.exit").read_text(), "the wrapper could end cleanly"
     runs_again(setup, job, status)
@@ -276,7 +276,7 @@ def test_a_job_cancelled_by_hand_is_cancelled_and_not_lost(setup: SlurmSetup) ->
 def test_a_reason_that_never_resolves_is_told_and_can_be_acted_on(setup: SlurmSetup) -> None:
     job = setup.job(setup.step("a.0"))
     (handle,) = submit(SlurmBackend(execution=execution(partition="short", walltime=3600)), setup, job)
-    status = setup.until(handle, lambda status: "never" in status.message, 20)
+    status = setup.until(handle, lambda status: "never" in status.message)
     assert "PartitionTimeLimit (will never start by itself)" in status.message
     assert status.state is JobState.PENDING, "left alone unless asked"
     status = SlurmBackend(execution=execution(unresolvable="cancel")).poll([handle])[handle]
@@ -287,7 +287,7 @@ def test_a_reason_that_never_resolves_is_told_and_can_be_acted_on(setup: SlurmSe
 
 
 def test_waiting_is_explained(setup: SlurmSetup) -> None:
-    first, second = setup.job(setup.step("a.0", "time.sleep(30)")), setup.job(setup.step("b.0"))
+    first, second = setup.job(setup.step("a.0", "time.sleep(150)")), setup.job(setup.step("b.0"))
     full = SlurmBackend(execution=execution(exclusive=True, nodes=4))
     (one,) = submit(full, setup, first)
     setup.until(one, lambda status: status.state is JobState.RUNNING)
@@ -296,7 +296,7 @@ def test_waiting_is_explained(setup: SlurmSetup) -> None:
         two, lambda status: re.search(r"pending: (Resources|Priority), \d\w\w of \d", status.message) is not None
     )
     assert status.steps["b.0"].state is JobState.PENDING
-    status = setup.until(two, lambda status: "estimated start" in status.message, 30)
+    status = setup.until(two, lambda status: "estimated start" in status.message)
 
 
 # the cluster vanishes
@@ -310,7 +310,7 @@ def stop(daemon: str) -> None:
 
 
 def test_work_goes_on_while_slurmctld_is_away_and_nothing_is_doubled(setup: SlurmSetup) -> None:
-    job = setup.job(setup.step("a.0", "time.sleep(1)"), setup.step("b.1"))
+    job = setup.job(setup.step("a.0", "time.sleep(8)"), setup.step("b.1"))
     late = setup.job(setup.step("c.0"))
     (handle,) = setup.submit(job)
     setup.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING)

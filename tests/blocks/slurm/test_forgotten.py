@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import pytest
@@ -22,6 +23,7 @@ from tests.waiting import wait_for
 
 __all__ = ["there"]
 pytestmark = pytest.mark.live
+T = TypeVar("T")
 
 SAVES = 5
 """Seconds between two times at which slurmctld writes its state down; what changes after a longer pause, it writes at once."""
@@ -49,19 +51,39 @@ def nothing(handle: JobHandle) -> None:
     """It goes on."""
 
 
-def begun(bare: BareCluster, setup: SlurmSetup, before: Callable[[], None]) -> tuple[JobSpec, JobHandle]:
-    """A job that has just begun, before slurmctld could write that down; on a busy machine it may take several."""
-    backend = SlurmBackend(execution=bare.section(sbatch_extra_flags={"nodelist": "b1"}))
+def unwritten(before: Callable[[], None], act: Callable[[], T], undo: Callable[[T], object]) -> T:
+    """What was done before slurmctld could write it down; on a busy machine it may take several tries."""
     while True:
         before()
         asked = time.monotonic()
+        done = act()
+        if time.monotonic() - asked < SAVES - 1:
+            return done
+        undo(done)
+
+
+def begun(bare: BareCluster, setup: SlurmSetup, before: Callable[[], None]) -> tuple[JobSpec, JobHandle]:
+    """A job that has just begun, before slurmctld could write that down."""
+    backend = SlurmBackend(execution=bare.section(sbatch_extra_flags={"nodelist": "b1"}))
+
+    def begin() -> tuple[JobSpec, JobHandle]:
         job = setup.job(setup.step("done.0"), setup.step("a.1", "time.sleep(12)"))
         (handle,) = submit(backend, setup, job)
         wait_for((setup.folder / ".proctor" / handle.name / "begun").exists, pause=0.02)
-        if time.monotonic() - asked < SAVES - 1:
-            return job, handle
-        backend.cancel([handle])
+        return job, handle
+
+    def remove(begun: tuple[JobSpec, JobHandle]) -> None:
+        backend.cancel([begun[1]])
         shutil.rmtree(setup.folder)
+
+    return unwritten(before, begin, remove)
+
+
+def wrote(bare: BareCluster) -> None:
+    """Let slurmctld write down another job, after which it writes nothing for a while."""
+    time.sleep(SAVES * 2)
+    bare.as_user("sbatch", "--output=/dev/null", "--wrap", "true")
+    time.sleep(0.5)
 
 
 def runs_again(setup: SlurmSetup, job: JobSpec) -> None:
@@ -88,13 +110,7 @@ def test_a_job_whose_id_slurm_gives_to_another_runs_again_and_leaves_that_one_al
     bare: BareCluster, there: SlurmSetup
 ) -> None:
     there.submit(there.job(there.step("warm.0")))
-
-    def written() -> None:
-        time.sleep(SAVES * 2)
-        bare.as_user("sbatch", "--output=/dev/null", "--wrap", "true")
-        time.sleep(0.5)
-
-    job, first = begun(bare, there, written)
+    job, first = begun(bare, there, lambda: wrote(bare))
     with bare.controller_killed():
         pass
     assert bare.has_forgotten(first.native_id)
@@ -113,10 +129,8 @@ def test_a_job_whose_id_slurm_gives_to_another_runs_again_and_leaves_that_one_al
 def test_a_job_that_was_forgotten_before_it_began_runs_again_after_a_while(
     bare: BareCluster, there: SlurmSetup
 ) -> None:
-    bare.as_user("sbatch", "--output=/dev/null", "--wrap", "true")
-    time.sleep(0.5)
-    job = there.job(there.step("a.1"))
-    (handle,) = submit(SlurmBackend(execution=bare.section(sbatch_extra_flags={"hold": True})), there, job)
+    held = SlurmBackend(execution=bare.section(sbatch_extra_flags={"hold": True}))
+    (handle,) = unwritten(lambda: wrote(bare), lambda: submit(held, there, there.job(there.step("a.1"))), held.cancel)
     with bare.controller_killed():
         pass
     assert bare.has_forgotten(handle.native_id)
