@@ -400,7 +400,7 @@ class RunningContract(BackendContract, ServerContract):
             assert process.stdin
             process.stdin.write(pickle.dumps((setup.backend(), job)))
             process.stdin.close()
-        assert [process.wait(120) for process in both] == [0, 0, 0]
+        assert [process.wait(PATIENCE) for process in both] == [0, 0, 0]
         (handle,) = setup.submit(job)
         assert setup.wait(handle).state is JobState.COMPLETED
         assert [setup.runs(step.name) for step in job.steps] == [1, 1, 1]

@@ -34,7 +34,7 @@ def test_a_machine_without_openmp_is_told_what_to_install(tmp_path: Path) -> Non
     (tmp_path / "libgomp.so.1").touch()  # found first, and no library
     environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path), "PROCTOR_HOME": str(tmp_path / "home")}
     command = [str(Path(sys.executable).parent / "proctor"), "demo"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 2
     assert done.stderr == (
         "proctor: the demo's model server needs libgomp.so.1; install it first, on Debian: sudo apt-get install libgomp1\n"

@@ -134,7 +134,7 @@ class Stack:
         """Send the worker a signal that ends it."""
         assert self.worker
         os.kill(self.worker.pid, number)
-        self.worker.wait(60)
+        self.worker.wait(PATIENCE)
 
     def kill_server(self) -> None:
         assert self.server

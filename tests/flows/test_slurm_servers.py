@@ -49,7 +49,7 @@ def test_a_server_without_enough_memory_is_told_and_not_started_again(
     hog = 'python3 -c "held = [bytearray(50_000_000) for _ in range(40)]"'
     settings = config(tmp_path, shared, package, "", "'alpha' in str(out) or time.sleep(300)", memory="400M")
     settings["target"], settings["deployment"] = {}, served(package, port := free_port())
-    settings["deployment"]["command"] = f"""sh -c 'fake-server {port} & sleep 8; {hog}; kill $!; exit 1'"""
+    settings["deployment"]["command"] = f"""sh -c 'fake-server {port} & sleep 25; {hog}; kill $!; exit 1'"""
     run = stack.start("slurm", settings)
     assert run.until() == "Failed", run.message
     assert run.states() == {"alpha": "Completed", "beta": "Failed"}

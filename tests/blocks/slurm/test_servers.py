@@ -68,8 +68,8 @@ def test_a_server_whose_port_cannot_be_changed_waits_until_it_is_free(setup: Slu
 
 
 def test_a_port_that_never_becomes_free_is_no_fault_of_the_benchmark(setup: SlurmSetup) -> None:
-    server = setup.server("fake-server {port} 0", ready_timeout=3)
-    first = asking(setup, "one", server, "time.sleep(40)")
+    server = setup.server("fake-server {port} 0", ready_timeout=10)
+    first = asking(setup, "one", server, "time.sleep(100)")
     (running,) = submit(setup, first)
     setup.until(running, lambda status: status.steps["a.0"].state is JobState.RUNNING)
     (handle,) = submit(setup, asking(setup, "two", server))
@@ -104,9 +104,9 @@ def test_lock_files_of_this_machine_hold_on_the_cluster(setup: SlurmSetup, tmp_p
 def test_building_the_servers_environment_is_no_part_of_its_time_to_answer(setup: SlurmSetup) -> None:
     slow = setup.folder.with_name("slow")
     as_user("cp", "-r", str(setup.package), str(slow))
-    (slow / "setup.py").write_text("import time; time.sleep(4)\nfrom setuptools import setup; setup()\n")
+    (slow / "setup.py").write_text("import time; time.sleep(12)\nfrom setuptools import setup; setup()\n")
     setup.submit(setup.job(setup.step("warm.0")))
-    server = replace(setup.server("fake-server {port}", ready_timeout=3), container=Container(packages=(str(slow),)))
+    server = replace(setup.server("fake-server {port}", ready_timeout=10), container=Container(packages=(str(slow),)))
     (handle,) = setup.submit(setup.job(setup.step("a.0"), server=server))
     setup.until(handle, lambda status: "imported" in status.message or status.state.final)
     status = setup.wait(handle)
