@@ -66,8 +66,9 @@ signal_step() {
   done
 }
 
+# interrupt_steps: the last one first, or those that wait would begin when the one before them has been told to end.
 interrupt_steps() {
-  for i in "${!STEPS[@]}"; do ended "${STEPS[i]}" || signal_step "step-$i" TERM; done
+  for ((i = ${#STEPS[@]} - 1; i >= 0; i--)); do ended "${STEPS[i]}" || signal_step "step-$i" TERM; done
 }
 
 # why_stopped: Slurm's own word, kept for when it has forgotten the job. While a job ends Slurm only says COMPLETING, but

@@ -201,9 +201,11 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(setup: SlurmSetup) -
 
 
 def test_the_walltime_warns_the_harness_and_the_rest_runs_again(setup: SlurmSetup) -> None:
-    job = lasting(setup)
+    begins = lasting(setup)
+    job = replace(begins, steps=(*begins.steps, setup.step("late.2"), setup.step("last.3")))
     (handle,) = submit(SlurmBackend(execution=execution(walltime=60)), setup, job)
     status = setup.wait(handle)
+    assert (setup.runs("late.2"), setup.runs("last.3")) == (0, 0), "nothing begins when the walltime is nearly over"
     assert "walltime" in status.steps["a.1"].message
     assert "interrupted by TERM" in (setup.folder / "a.1" / "stage.exit").read_text(), "the wrapper could end cleanly"
     runs_again(setup, job, status)
