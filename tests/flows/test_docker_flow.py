@@ -168,7 +168,7 @@ def test_a_lost_benchmark_of_a_real_harness_asks_nothing_twice(stack: Stack, tmp
     wait_for(lambda: len(Slow.asked) >= 4 or run.state in {"Failed", "Completed"})
     assert run.state == "Running", run.message
     before = set(Slow.asked)
-    wait_for(lambda: container_of(run), 5).kill()
+    wait_for(lambda: container_of(run)).kill()
     assert run.until() == "Completed", run.message
     (result,) = json.loads((run.folder / "results.json").read_text())["benchmarks"]
     assert result["attempts"] == 2

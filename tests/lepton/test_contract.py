@@ -95,7 +95,7 @@ class TestThroughTheLog(TestMountedOnLegacyEndpoints):
         (handle,) = setup.submit(job)
         setup.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING)
         setup.murder(handle, "a.0")
-        status = setup.wait(handle, 90)
+        status = setup.wait(handle)
         assert lost(status.steps["a.0"]), status
         assert status.steps["b.1"].state is JobState.COMPLETED, "the next in line is not held up"
         steps = (setup.step("a.0"),)
@@ -153,7 +153,7 @@ class TestOneJobOnAVolume(RunningContract):
         (handle,) = setup.submit(job)
         setup.until(handle, lambda _: (setup.folder / "b.1" / "again").exists())
         setup.murder(handle, "b.1")
-        status = setup.wait(handle, 90)
+        status = setup.wait(handle)
         assert status.steps["a.0"].state is JobState.COMPLETED
         assert lost(status.steps["b.1"]) and lost(status.steps["c.2"]), status
         second = JobSpec(job.name[:-1] + "2", job.evaluation, job.output_dir, job.steps[1:], attempt=2)
@@ -191,7 +191,7 @@ class TestOneJobThroughTheLog(TestOneJobOnAVolume):
         setup.until(handle, lambda status: status.steps["b.1"].state is JobState.RUNNING)
         assert setup.status(handle).steps["a.0"].state is JobState.COMPLETED, "its results are here already"
         setup.murder(handle, "b.1")
-        status = setup.wait(handle, 90)
+        status = setup.wait(handle)
         assert status.steps["a.0"].state is JobState.COMPLETED
         assert lost(status.steps["b.1"]) and lost(status.steps["c.2"]), status
         steps = (setup.step("b.1"), setup.step("c.2"))

@@ -152,7 +152,7 @@ class TestThroughAnObjectStore:
         import requests  # noqa: PLC0415
 
         requests.delete(f"{storage.endpoint}/{storage.bucket}", timeout=10).raise_for_status()
-        assert place.wait(handle, 90).state is JobState.COMPLETED
+        assert place.wait(handle).state is JobState.COMPLETED
         assert "results" in (place.backend().fetch(handle, "a.0", tmp_path / "home") / "results.yml").read_text()
 
     def test_a_store_that_cannot_be_signed_for_is_refused_before_anything_is_made(

@@ -77,7 +77,7 @@ def test_the_server_s_models_are_kept_with_the_results(place: Place) -> None:
 
 def ended(place: Place, handle: JobHandle) -> str:
     """What is said about a benchmark whose server will not answer."""
-    status = place.wait(handle, 20)
+    status = place.wait(handle)
     step = status.steps["a.0"]
     assert (step.state, step.exit_code) == (JobState.FAILED, 69)
     assert status.server and status.server.state is JobState.FAILED

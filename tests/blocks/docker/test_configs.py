@@ -72,7 +72,7 @@ def measured(tmp_path: Path, **sections: Any) -> JobStatus:
     handle = setup.backend().submit([job])[job.name]
     assert isinstance(handle, JobHandle), handle
     setup.made.append(handle)
-    status = setup.wait(handle, 120)
+    status = setup.wait(handle)
     setup.close()
     assert setup.leftovers(handle) == []
     return status

@@ -46,7 +46,7 @@ def address() -> Iterator[str]:
     environment = {**os.environ, "CONTAINERS_CONF": f"{home}/containers.conf"}
     service = subprocess.Popen([*command, "system", "service", "--time", "0", f"unix://{home}/socket"], env=environment)
     try:
-        wait_for((home / "socket").exists, 30)
+        wait_for((home / "socket").exists)
         docker.DockerClient(base_url=f"unix://{home}/socket", timeout=120).images.load(b"".join(image.save(named=True)))
         yield f"unix://{home}/socket"
     finally:
