@@ -59,16 +59,16 @@ after_requeue() {
   done
 }
 
-# signal_step NAME SIGNAL: to the processes of one srun step.
-signal_step() {
-  squeue -h -s -j "$SLURM_JOB_ID" -o '%i|%j' | while IFS='|' read -r id name; do
-    [ "$name" != "$1" ] || scancel -s "$2" "$id"
-  done
-}
-
-# interrupt_steps: the last one first, or those that wait would begin when the one before them has been told to end.
+# interrupt_steps: all at once, as a busy controller may take a second for each command; the last one first, or those that
+# wait would begin when the one before them has been told to end.
 interrupt_steps() {
-  for ((i = ${#STEPS[@]} - 1; i >= 0; i--)); do ended "${STEPS[i]}" || signal_step "step-$i" TERM; done
+  local i id name ids=()
+  local -A known=()
+  while IFS='|' read -r id name; do known[$name]+=" $id"; done < <(squeue -h -s -j "$SLURM_JOB_ID" -o '%i|%j')
+  for ((i = ${#STEPS[@]} - 1; i >= 0; i--)); do
+    ended "${STEPS[i]}" || read -ra ids <<<"${ids[*]} ${known[step-$i]:-}"
+  done
+  [ "${#ids[@]}" -eq 0 ] || scancel -s TERM "${ids[@]}"
 }
 
 # why_stopped: Slurm's own word, kept for when it has forgotten the job. While a job ends Slurm only says COMPLETING, but
