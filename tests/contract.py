@@ -297,12 +297,13 @@ class ServerContract(Contract):
 
     def test_a_server_that_cannot_start_fails_fast_with_its_words(self, setup: Setup) -> None:
         server = setup.server("sh -c 'echo no such model >&2; exit 4'")
+        started = time.monotonic()
         (handle,) = setup.submit(setup.job(setup.step("a.0"), setup.step("b.1"), server=server))
         status = setup.wait(handle)
         assert {step.state for step in status.steps.values()} == {JobState.FAILED}
         assert status.server
         assert "no such model" in status.server.log_tail
-        assert "did not answer within" not in status.steps["a.0"].message, "long before its time is up"
+        assert time.monotonic() - started < 25, "well before the 30 s of the readiness timeout"
 
 
 class RunningContract(BackendContract, ServerContract):

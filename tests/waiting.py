@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 PATIENCE = 240.0
 """Seconds until a test gives up on what has to come: no bound of the product's, and enough while other tests keep both cores
-busy. A test that waits for less than that names a time that is promised."""
+busy. A test that waits for less than that is about that time."""
 
 
 def wait_for(what: Callable[[], T], seconds: float = PATIENCE, pause: float = 0.3) -> T:

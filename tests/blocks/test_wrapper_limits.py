@@ -40,7 +40,7 @@ def test_a_post_cmd_that_hangs_is_ended_by_the_limit_and_the_scores_stay(bench: 
     began = time.monotonic()
     step = Step("a.0", "a", Container(), "", "", timeout=3, post_cmd="trap '' TERM; sleep 300")
     status = run(bench, step)
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 20
     assert (status.state, status.exit_code) == (JobState.COMPLETED, 0)
 
 
@@ -50,7 +50,7 @@ def test_a_harness_that_timed_out_leaves_its_post_cmd_some_time(bench: Bench) ->
     step = Step("a.0", "a", Container(), "", "", timeout=1, post_cmd=f"touch {shlex.quote(str(mark))}; sleep 300")
     began = time.monotonic()
     status = run(bench, step)
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 20
     assert (status.exit_code, status.message) == (124, "timed out after 1 s")
     assert mark.exists()
 
@@ -63,7 +63,7 @@ def test_a_step_that_is_told_to_end_in_its_post_cmd_ends_in_its_grace(bench: Ben
     began = time.monotonic()
     process.terminate()
     assert process.wait(30) == 143
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 15
 
 
 def test_half_a_second_is_a_limit_too(bench: Bench) -> None:

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.cli.machine import CONFIG, Machine
-from tests.waiting import PATIENCE, wait_for
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -118,7 +118,7 @@ def test_ctrl_c_stops_watching_only(machine: Machine) -> None:
     while "RUNNING" not in started:
         started += process.stderr.readline()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=PATIENCE)
+    _, err = process.communicate(timeout=10)
     assert process.returncode == 130
     found = re.search(r"evaluation ([0-9a-f]{8}) goes on.*proctor status \1 --watch.*proctor kill \1", err)
     assert found, err

@@ -42,8 +42,8 @@ def server() -> Iterator[str]:
     docker("run", "-d", "--rm", "--name", name, "--network", "none", "proctor-test/model:1", *command)
     yield name
     started = time.monotonic()
-    docker("stop", "-t", "60", name)
-    assert time.monotonic() - started < 55, "the server does not obey TERM"
+    docker("stop", "-t", "20", name)
+    assert time.monotonic() - started < 15, "the server does not obey TERM"
 
 
 def config(kind: str, folder: Path, **params: object) -> None:

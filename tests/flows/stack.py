@@ -93,7 +93,7 @@ class Stack:
 
     def start_server(self) -> None:
         self.server = self._start([sys.executable, "-m", "proctor.flows.server", str(self.port)], "server.log")
-        wait_for(self.healthy, PATIENCE)
+        wait_for(self.healthy)
 
     def start_worker(self, *before: str) -> None:
         """A worker, by a command that starts another one where `before` says so."""
@@ -115,7 +115,7 @@ class Stack:
         """Start again what is not there."""
         if self.server is None or self.server.poll() is not None:
             self.start_server()
-        wait_for(self.healthy, PATIENCE)
+        wait_for(self.healthy)
         if self.worker is None or self.worker.poll() is not None:
             self.start_worker()
 
@@ -164,7 +164,7 @@ class Stack:
                 return []
             return [] if response.is_server_error else [response.raise_for_status().json()]
 
-        return wait_for(answer, PATIENCE)[0]
+        return wait_for(answer)[0]
 
     def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
         """One answer; again while SQLite is busy with another run, as Prefect's own client does."""

@@ -105,7 +105,7 @@ def test_cancelling_one_benchmark_leaves_the_others_alone(stack: Stack, tmp_path
     first = next(each for each in run.benchmarks() if "mmath_en" in each["name"])
     wait_for(lambda: run.states()["mmath_en"] == "Running")
     run.cancel(first["id"])
-    wait_for(lambda: run.states()["mmath_en"] == "Cancelled")
+    wait_for(lambda: run.states()["mmath_en"] == "Cancelled", 8)
     assert run.states()["mmath_zh"] == "Running"
     assert run.until() == "Failed"
     assert run.states() == {"mmath_en": "Cancelled", "mmath_zh": "Completed"}
@@ -116,8 +116,8 @@ def test_cancelling_an_evaluation_releases_its_jobs(stack: Stack, tmp_path: Path
     run = stack.start("simulated", config(tmp_path, "mmath_en", "mmath_zh", step_seconds=300))
     wait_for(lambda: list(run.states().values()) == ["Running"] * 2)
     run.cancel()
-    assert run.until() == "Cancelled"
-    wait_for(lambda: set(run.states().values()) == {"Cancelled"})
+    assert run.until(seconds=30) == "Cancelled"
+    wait_for(lambda: set(run.states().values()) == {"Cancelled"}, 30)
     (memory,) = (run.folder / ".proctor").glob("proctor-*.json")
     assert set(json.loads(memory.read_text())["cancelled"]) == {"mmath_en.0", "mmath_zh.1"}
 

@@ -110,11 +110,13 @@ def test_a_server_that_refuses_connections_for_minutes(stack: Stack, tmp_path: P
             book.pause = 0
         caught_up = time.monotonic() + 60
         later = stack.start("simulated", config(tmp_path, *both))
+        taken_up = later.until("Pending", "Running", "Completed", seconds=caught_up - time.monotonic())
+        assert taken_up, "the worker has outlived it, too"
         whole(ends, tmp_path, "local", seconds=caught_up - time.monotonic())
         whole(runs, tmp_path, "local", seconds=caught_up - time.monotonic())
         whole(sends, tmp_path, "local", "gsheets", seconds=caught_up - time.monotonic())
         assert [row[:2] for row in book.sheets["proctor"][1:]] == [[sends.id, f"mmath.{name}"] for name in both]
-        assert later.until() == "Completed", "the worker has outlived it, too"
+        assert later.until() == "Completed", later.message
         goes_on.cancel()
         assert goes_on.until() == "Cancelled", goes_on.message
         assert set(goes_on.states().values()) == {"Cancelled"}
@@ -153,7 +155,7 @@ def test_a_worker_bears_a_server_that_fails_for_a_minute(stack: Stack, tmp_path:
             time.sleep(60)
             proxy.losing = "nothing"
             later = stack.start("simulated", config(tmp_path, "mmath_en", step_seconds=1))
-            assert later.until() == "Completed", later.message
+            assert later.until(seconds=60) == "Completed", later.message
             assert stack.worker
             assert stack.worker.poll() is None
             stack.kill_worker()

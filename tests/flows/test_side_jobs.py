@@ -82,7 +82,7 @@ def test_a_listener_that_fails_is_no_cancellation(stack: Stack, tmp_path: Path, 
     time.sleep(2.5 * LISTEN_SECONDS)
     assert logs(stack, run.flow_run_id).count("is not released yet") == 1, "it is tried again, and not said again"
     missing.mkdir()
-    wait_for(lambda: run.states()["alpha"] == "Cancelled")
+    wait_for(lambda: run.states()["alpha"] == "Cancelled", 30)
     go(run)
     assert run.until() == "Failed", run.message
     assert run.states() == {"alpha": "Cancelled", "beta": "Completed"}

@@ -12,7 +12,7 @@ import pytest
 
 from tests.flows.stack import Stack
 from tests.flows.test_evaluate import config
-from tests.waiting import PATIENCE, wait_for
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -91,4 +91,4 @@ def test_a_worker_ends_when_it_is_told_to(
     assert alone.worker
     moment(alone, tmp_path)
     os.kill(alone.worker.pid, signal.SIGTERM)
-    alone.worker.wait(PATIENCE)
+    alone.worker.wait(45)

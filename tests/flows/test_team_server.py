@@ -90,7 +90,7 @@ def test_nothing_is_lost_while_it_is_started_again(team: Team, tmp_path: Path) -
     run = begun(team, tmp_path, 25)
     with refusing(team, 20):
         pass
-    whole(run, tmp_path, "local")
+    whole(run, tmp_path, "local", seconds=60)
 
 
 def test_the_units_of_the_page_are_sound(tmp_path: Path) -> None:

@@ -140,9 +140,9 @@ class TestLooking:
         started = time.monotonic()
         with pytest.raises(TransientError, match="left alone for 3600 s"):
             place.status(handle)
-        assert time.monotonic() - started < 60, "nobody who waits for the same job is kept waiting"
+        assert time.monotonic() - started < 3, "nobody who waits for the same job is kept waiting"
         asked = len(place.service.requests)
-        with pytest.raises(TransientError, match=r"left alone for another (600|5[5-9]\d) s"):
+        with pytest.raises(TransientError, match=r"left alone for another (600|599) s"):
             place.status(handle)
         assert len(place.service.requests) == asked
 

@@ -48,7 +48,7 @@ def test_one_step_whose_removal_takes_its_time_is_cancelled_and_no_other(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(removal, "GONE_SECONDS", 0.5)
-    place.service.world.deletion = 8
+    place.service.world.deletion = 2
     (handle,) = place.submit(place.job(place.step("a.0"), place.step("b.1"), max_parallel=2))
     with pytest.raises(TransientError, match="has not removed"):
         place.backend().cancel([handle], "a.0")
@@ -99,13 +99,13 @@ def test_an_archived_job_is_no_obstacle_and_goes_where_it_can(place: Place, dele
 
 @pytest.mark.slow
 def test_all_removals_are_asked_for_before_the_first_is_waited_for(place: Place) -> None:
-    place.service.world.deletion = 8
+    place.service.world.deletion = 2
     handles = [place.submit(place.one())[0] for _ in range(3)]
     started = time.monotonic()
     found = place.backend().cancel(handles)
     assert {each.state for each in found.values()} == {JobState.CANCELLED}
     deleted = [each.at for each in place.service.requests if each.method == "DELETE"]
-    assert len(deleted) == 3 and max(deleted) - min(deleted) < 8, f"{time.monotonic() - started:.1f} s"
+    assert len(deleted) == 3 and max(deleted) - min(deleted) < 2, f"{time.monotonic() - started:.1f} s"
 
 
 def test_a_removal_that_is_refused_stops_no_other(place: Place) -> None:
@@ -154,7 +154,7 @@ def test_a_server_that_goes_because_it_is_meant_to_is_not_taken_for_dead(
     monkeypatch.setattr(removal, "GONE_SECONDS", 0.5)
     (handle,) = place.submit(place.job(asks(place.step("a.0")), place.step("b.1"), server=place.scripted()))
     place.until(handle, lambda status: status.state is JobState.RUNNING)
-    place.service.world.deletion = 8
+    place.service.world.deletion = 2
     for workload in place.service.workloads():
         workload.settle = 2
     with pytest.raises(TransientError, match="has not removed"):

@@ -92,7 +92,7 @@ def test_who_stops_listening_leaves_no_process_behind(setup: SlurmSetup) -> None
     with connection.channel(f"/bin/sh -c {shlex.quote(text)}", 30):
         wait_for(lambda: followers(handle))
     connection.close()
-    wait_for(lambda: not followers(handle))
+    wait_for(lambda: not followers(handle), 20)
 
 
 def test_cancelling_one_step_while_the_controller_is_away_is_not_taken_for_done(setup: SlurmSetup) -> None:
