@@ -11,6 +11,8 @@ EVALUATION_TAG = "proctor:evaluation"
 """On the run of `evaluate` and on nothing else: `ls runs` filters on it."""
 BENCHMARK_TAG = "proctor:benchmark"
 """On every benchmark's subflow run."""
+MACHINE_TAG = "proctor:machine"
+"""On the runs of `reconcile` and `reap` that the server schedules."""
 
 OUTPUT_LABEL = "proctor.output_dir"
 """Flow-run label: the absolute folder of the evaluation."""

@@ -17,7 +17,7 @@ from proctor.configs import records
 from proctor.tasks.engine_lock import engine_place
 from proctor.tasks.heartbeats import silent
 from proctor.tasks.mending import SILENCE, Cure, Found, cure
-from proctor.tasks.orphans import close_orphans
+from proctor.tasks.orphans import close_dead_machine_runs, close_orphans
 from proctor.tasks.pages import every_run
 from proctor.tasks.records import handles_in
 from proctor.tasks.release import close_children, release_jobs
@@ -43,11 +43,11 @@ async def reconcile() -> list[str]:
 async def reconcile_all(client: PrefectClient, *, orphans: bool = True) -> list[str]:
     """The same outside of a flow run: for `proctor reconcile`. Safe to repeat and to run twice at the same time.
 
-    `orphans` says whether to look for benchmark runs, too, whose evaluation is over.
+    `orphans` says whether to look, too, for benchmark runs whose evaluation is over, and for dead runs of the upkeep.
     """
     amiss = [(run, what) for run, what in await diagnosed(client) if what != "leave alone"]
     done = await asyncio.gather(*(mend(client, run, what) for run, what in amiss))
-    closed = await close_orphans(client) if orphans else []
+    closed = [*await close_orphans(client), *await close_dead_machine_runs(client)] if orphans else []
     return [sentence for sentence in [*done, *closed] if sentence]
 
 

@@ -1,4 +1,4 @@
-"""Benchmark runs that nobody will ever end, because their evaluation is over."""
+"""Flow runs that nobody will ever end: of benchmarks whose evaluation is over, and of `reconcile` and `reap` themselves."""
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
@@ -10,6 +10,8 @@ from prefect.states import Crashed
 
 from proctor.configs import records
 from proctor.configs.pages import PAGE
+from proctor.tasks.heartbeats import silent
+from proctor.tasks.mending import SILENCE, SLOW_START
 from proctor.tasks.pages import every_run
 from proctor.tasks.release import UNFINISHED, close_children
 
@@ -32,6 +34,27 @@ async def close_orphans(client: PrefectClient) -> list[str]:
     for name in ended:
         await close_children(client, name, over)
     return [f"{name}: it is over, and benchmarks that still seemed to run are ended" for name in ended]
+
+
+async def close_dead_machine_runs(client: PrefectClient) -> list[str]:
+    """End runs of `reconcile` and `reap` whose process is gone, as crashed; the answer says in one sentence each of which.
+
+    Such a run would hold the only place of its deployment until its lease ends, and seem to go on for good.
+    """
+    wanted = {"tags": {"all_": [records.MACHINE_TAG]}, "state": {"type": {"any_": ["PENDING", "RUNNING"]}}}
+    dead = [run for run in await every_run(client, wanted) if await is_dead(client, run)]
+    for run in dead:
+        over: State[Any] = Crashed(message="its process is gone")
+        await client.set_flow_run_state(run.id, over)  # not forced: it may end between the two requests
+    return [f"the run {run.name} of this machine's upkeep: its process is gone" for run in dead]
+
+
+async def is_dead(client: PrefectClient, run: FlowRun) -> bool:
+    """Whether it takes too long to begin, or has begun and is silent."""
+    age = (datetime.now(UTC) - run.state.timestamp).total_seconds() if run.state else 0.0
+    if run.state and run.state.is_running():
+        return age > SILENCE and await silent(client, run.id)
+    return age > SLOW_START
 
 
 async def known(client: PrefectClient, names: Collection[str]) -> list[FlowRun]:

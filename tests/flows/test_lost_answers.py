@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.flows.stack import Run, Stack
 from tests.flows.test_evaluate import config
 from tests.flows.test_reattach import HARNESS, begin, go, jobs, murder, starts
 from tests.lossy_proxy import LossyProxy
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -19,15 +21,24 @@ pytestmark = pytest.mark.live
 def lossy(stack: Stack) -> Iterator[LossyProxy]:
     """What loses the first answer to every change that the worker and its engines ask for."""
     stack.kill_worker()
+    since = datetime.now(UTC)
     try:
         with LossyProxy(stack.api) as proxy:
             stack.through = proxy.url
             stack.start_worker()
             yield proxy
+            wait_for(lambda: not under_way(stack, since))  # what has begun knows the server by this address only
             stack.kill_worker()
     finally:
         stack.through = ""
         stack.mend()
+
+
+def under_way(stack: Stack, since: datetime) -> list[str]:
+    """Runs that have been taken up since then and not ended."""
+    wanted = {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}
+    found = stack.filter("/flow_runs/filter", flow_runs=wanted)
+    return [each["name"] for each in found if datetime.fromisoformat(each["state"]["timestamp"]) > since]
 
 
 def doubled(run: Run) -> list[str]:
