@@ -1,7 +1,7 @@
 """Reading stage files, and the rule table that joins them with what the scheduler says; pure."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +13,9 @@ LOST = "lost: "
 
 CANCELLED = "cancelled"
 """Begins the words of a step that was ended on purpose; any other interruption (a reboot, say) makes it lost."""
+
+SERVER_DIED = "server died before it "
+"""Begins the words of a step that waited for it in vain; it cannot know why."""
 
 STAGES = ("pre-start", "waiting", "running", "exit")
 
@@ -135,8 +138,11 @@ def after_server_death(status: StepStatus, server: str) -> StepStatus:
         return status
     if lost(status) and server.startswith(LOST):
         return status
-    if status.state is JobState.COMPLETED or (status.state is JobState.FAILED and status.exit_code == EXIT_UNAVAILABLE):
+    if status.state is JobState.COMPLETED:
         return status
+    if status.state is JobState.FAILED and status.exit_code == EXIT_UNAVAILABLE:
+        waited = status.message.startswith(SERVER_DIED) and server
+        return replace(status, message=f"{status.message}: {server}") if waited else status
     message = f"server died: {server}"
     state = JobState.FAILED if status.state.final else status.state
     code = EXIT_UNAVAILABLE if status.state.final else None

@@ -126,7 +126,7 @@ def wait_for_server(record: Record) -> None:
         time.sleep(0.1)
 
 
-def wait_for_worker(online: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_for_worker(online: Callable[[], bool], seconds: float = SERVER_SECONDS) -> None:
     """Return once the server has heard of the worker. Raises CommandError when it ends or stays silent."""
     deadline = time.monotonic() + seconds
     while not online():

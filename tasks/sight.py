@@ -78,7 +78,7 @@ def lost(status: StepStatus) -> bool:
     return status.state is JobState.FAILED and status.exit_code is None and status.message.startswith(LOST)
 
 
-SETTLE = 3.0
+SETTLE = 10.0
 """Seconds without any change after which a step that waits its turn is surely not just starting."""
 
 

@@ -46,6 +46,7 @@ class SteadyWorker(ProcessWorker, ABC):  # ABC as a direct base: Prefect registe
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._here: set[UUID] = set()
+        self._were_here: set[UUID] = set()
         self._in_full_at = 0.0
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
@@ -58,6 +59,7 @@ class SteadyWorker(ProcessWorker, ABC):  # ABC as a direct base: Prefect registe
         if time.monotonic() < self._in_full_at and not await self._something_is_due():
             return []
         self._in_full_at = time.monotonic() + IN_FULL
+        self._were_here = set(self._here)  # what ends while the answer is under way is over, although the answer has it
         return await super()._get_scheduled_flow_runs()
 
     async def _something_is_due(self) -> bool:
@@ -76,7 +78,7 @@ class SteadyWorker(ProcessWorker, ABC):  # ABC as a direct base: Prefect registe
             await self._unless_it_fails(super()._sync_and_initialize, None)
 
     async def _submit_scheduled_flow_runs(self, flow_run_response: list[WorkerFlowRunResponse]) -> list[FlowRun]:
-        free = [each for each in flow_run_response if each.flow_run.id not in self._here]
+        free = [each for each in flow_run_response if each.flow_run.id not in self._here | self._were_here]
         return await super()._submit_scheduled_flow_runs(free)
 
     async def _submit_run(self, flow_run: FlowRun) -> None:

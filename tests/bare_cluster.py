@@ -36,7 +36,7 @@ MpiDefault=none
 PropagateResourceLimits=NONE
 ReturnToService=2
 KillWait=5
-MinJobAge=2
+MinJobAge=6
 DependencyParameters=kill_invalid_depend
 SchedulerParameters=sched_interval=2,batch_sched_delay=0
 SelectType=select/cons_tres
@@ -85,7 +85,7 @@ class BareCluster:
             yield
         finally:
             self.start_controller()
-            self.wait_for_nodes("idle", "mixed", "allocated")
+            self.wait_for_nodes("idle", "mixed", "allocated", "draining", "drained")
 
     def wait_for_nodes(self, *states: str) -> None:
         """Wait until all nodes are in one of these states."""

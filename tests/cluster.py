@@ -5,6 +5,7 @@ import os
 import subprocess
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -13,6 +14,7 @@ import pytest
 
 from proctor.configs.execution_schema import SlurmExecution
 from tests.conftest import unavailable
+from tests.waiting import wait_for
 
 STATE = Path(os.environ.get("PROCTOR_TEST_STATE", "/var/lib/proctor-test"))
 SSHD = STATE / "sshd"
@@ -23,6 +25,8 @@ SCRIPTS = Path(__file__).parent.parent / "scripts"
 LOCK = "/tmp/proctor-test-services"
 """What the scripts hold while they start services."""
 HELD: list[IO[str]] = []
+WHOLE = "/tmp/proctor-test-cluster"
+"""What tests of other sessions share while they use the cluster, and one has alone that takes a daemon of it away."""
 
 
 @cache
@@ -62,6 +66,30 @@ def cluster_home() -> Path:
     return Path(f"~{USER}").expanduser()
 
 
+@contextmanager
+def whole(how: int) -> Iterator[None]:
+    """Keep the lock of the whole cluster; who waits for it alone is not overtaken by those that share it."""
+    with Path(f"{WHOLE}.next").open("a") as gate, Path(WHOLE).open("a") as lock:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        fcntl.flock(lock, how)
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        yield
+
+
+@pytest.fixture
+def alone(cluster_home: Path) -> Iterator[None]:
+    """Nobody else uses the cluster: for a test that takes a daemon away."""
+    with whole(fcntl.LOCK_EX):
+        yield
+
+
+@pytest.fixture
+def undisturbed(cluster_home: Path) -> Iterator[None]:
+    """All daemons stay: for tests of other areas than that of the cluster."""
+    with whole(fcntl.LOCK_SH):
+        yield
+
+
 @pytest.fixture
 def shared(cluster_home: Path) -> Iterator[Path]:
     """A folder of this test on the cluster's shared file system."""
@@ -85,12 +113,32 @@ def fake_harness(home: Path) -> Path:
     return place
 
 
-def as_user(*argv: str) -> str:
-    """Run a command on the cluster as its user, without SSH."""
-    done = subprocess.run(["runuser", "-u", USER, "--", *argv], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+BUSY = ("Unable to contact", "timed out", "Zero Bytes", "onnection refused")
+"""What questions to Slurm say where its controller is too busy to answer."""
 
+
+def as_user(*argv: str) -> str:
+    """Run a command on the cluster as its user, without SSH; a question again that Slurm was too busy to answer."""
+
+    def done() -> list[subprocess.CompletedProcess[str]]:
+        found = subprocess.run(["runuser", "-u", USER, "--", *argv], capture_output=True, text=True, check=False)
+        asks = argv[0] in {"squeue", "sinfo", "sacct"} or argv[:2] == ("scontrol", "show")
+        return [] if asks and found.returncode and any(each in found.stderr for each in BUSY) else [found]
+
+    (found,) = wait_for(done, pause=1)
+    assert found.returncode == 0, found.stderr
+    return found.stdout
+
+
+def jobs_of(evaluation: str) -> list[str]:
+    """Name and id of every Slurm job of an evaluation; an ended one is in the queue for a minute, and then in the books."""
+    queue = as_user("squeue", "-h", "-t", "all", "-o", "%j %i").splitlines()
+    books = as_user("sacct", "-n", "-X", "-P", "-S", "now-1hour", "-o", "JobName,JobID").replace("|", " ").splitlines()
+    return [line for line in dict.fromkeys([*books, *queue]) if line.startswith(f"proctor-{evaluation}-")]
+
+
+UNTIL_GO = "[time.sleep(0.2) for _ in range(3000) if not (out.parent / 'go').exists()]"
+"""What a harness does that ends when the test has seen what it looks for, and says so with this file."""
 
 PREEMPTIBLE: dict[str, Any] = {"qos": "low", "exclusive": True, "sbatch_extra_flags": {"nodelist": "n3"}}
 """What a section says whose jobs `preempt` ends. They have a node to themselves, so that other tests go on beside them."""

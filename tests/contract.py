@@ -11,7 +11,6 @@ what it does. Backends that run nothing (`runs_code = False`) are judged on what
 import json
 import os
 import pickle
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ import pytest
 from proctor.blocks.backend import Backend
 from proctor.blocks.job import Container, EnvVar, JobHandle, JobSpec, JobState, JobStatus, Server, Step
 from proctor.blocks.stage_files import lost
+from tests.flows.stack import free_port
 from tests.waiting import PATIENCE
 
 WEIRD = 'it\'s $HOME; "two" `words`\n-- ünïcode\t*'
@@ -92,9 +92,7 @@ class Setup(ABC):
         """A server of tests/fake_harness; `{port}` in the command is its port."""
         if not self.serves_models:
             pytest.skip("this backend serves no models")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         return Server(
             "generic", self.container(), command.format(port=port), port, "fake-model", ready_timeout=ready_timeout
         )
@@ -185,7 +183,7 @@ class BackendContract(Contract):
         assert all(earlier[1] <= later[0] for earlier, later in pairwise(spans))
 
     def test_max_parallel_is_kept_and_used(self, setup: Setup) -> None:
-        steps = [setup.step(f"s.{index}", "time.sleep(1.5)") for index in range(4)]
+        steps = [setup.step(f"s.{index}", "time.sleep(6)") for index in range(4)]
         (handle,) = setup.submit(setup.job(*steps, max_parallel=2))
         spans = self.spans(setup, handle)
         running = [sum(start <= moment < end for start, end in spans) for moment, _ in spans]
@@ -296,14 +294,12 @@ class ServerContract(Contract):
         assert "fake server is up" in status.server.log_tail
 
     def test_a_server_that_cannot_start_fails_fast_with_its_words(self, setup: Setup) -> None:
-        server = setup.server("sh -c 'echo no such model >&2; exit 4'")
-        started = time.monotonic()
+        server = setup.server("sh -c 'echo no such model >&2; exit 4'", ready_timeout=3600)
         (handle,) = setup.submit(setup.job(setup.step("a.0"), setup.step("b.1"), server=server))
         status = setup.wait(handle)
         assert {step.state for step in status.steps.values()} == {JobState.FAILED}
         assert status.server
         assert "no such model" in status.server.log_tail
-        assert time.monotonic() - started < 25, "well before the 30 s of the readiness timeout"
 
 
 class RunningContract(BackendContract, ServerContract):

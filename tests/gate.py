@@ -6,14 +6,16 @@ from contextlib import suppress
 from types import TracebackType
 from urllib.parse import urlsplit
 
+from tests.flows.stack import free_port
+
 
 class Gate:
     """`with Gate(url) as gate:` connect to gate.url."""
 
     def __init__(self, url: str) -> None:
         self._target = urlsplit(url)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._port = self._listener.getsockname()[1]
+        self._port = free_port()
+        self._listener = socket.create_server(("127.0.0.1", self._port))
         self._open: list[socket.socket] = []
         self._cut: tuple[bytes, float] | None = None
         self._later: threading.Timer | None = None

@@ -231,6 +231,8 @@ rm -f "$OUT/results.yml" "$OUT/.nemo_evaluator_interrupted" "$OUT/.nemo_evaluato
 stage pre-start "$JOB"
 ASKED='' ANSWERED=''
 wait_for_turn
+# its turn may have come because the whole job is told to end
+[ ! -e "${ORDER%/*}/stopping" ] || interrupted
 [ -z "$MODELS_URL" ] || ready || if [ -n "$HEALTH_URL" ]; then until_ready server; else until_ready endpoint; fi
 ! overtaken || exit 0
 own_adapter_port

@@ -22,7 +22,7 @@ from tests.contract import RunningContract, Setup
 from tests.engine import engine, fake_harness_image
 from tests.fake_harness.fake_harness import Handler
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("undisturbed")]
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "add-a-backend.md"
 UV = str(Path(sys.executable).parent / "uv")

@@ -135,7 +135,9 @@ def test_success_is_told_with_its_times(bench: Bench) -> None:
 def test_answers_are_counted_beside_the_harness_and_not_after_it(bench: Bench) -> None:
     cache = f"import pathlib, sys; out = pathlib.Path(sys.argv[1]){RESPONSE_CACHE}"
     (bench.root / "cache.py").write_text(cache)
-    bench.write('python3 "$OUT/../cache.py" "$OUT"; sleep 2; echo x: 1 >"$OUT/results.yml"')
+    bench.write(
+        'python3 "$OUT/../cache.py" "$OUT"; until [ -e "$OUT/.proctor/requests" ]; do sleep 0.1; done; echo x: 1 >"$OUT/results.yml"'
+    )
     job = bench.job("a.0")
     bench.script(job, job.steps[0], counted=True)
     assert bench.run(job, job.steps[0]).state is JobState.COMPLETED
@@ -380,6 +382,13 @@ RUNNING_STEP = StepStatus(JobState.RUNNING)
         ),
         (StepStatus(JobState.COMPLETED, 0), "exit code 9", JobState.COMPLETED, 0, ""),
         (StepStatus(JobState.FAILED, 69, "not ready"), "exit code 9", JobState.FAILED, 69, "not ready"),
+        (
+            StepStatus(JobState.FAILED, 69, "server died before it answered"),
+            "out of memory",
+            JobState.FAILED,
+            69,
+            "server died before it answered: out of memory",
+        ),
         (LOST_STEP, "exit code 9", JobState.FAILED, 69, "server died: exit code 9"),
         (LOST_STEP, "lost: gone", JobState.FAILED, None, "lost: its processes are gone"),
     ],

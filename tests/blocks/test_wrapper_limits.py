@@ -5,6 +5,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -22,16 +23,16 @@ pytestmark = pytest.mark.slow
 __all__ = ["bench", "shell"]
 
 
-def run(bench: Bench, step: Step, grace: int = 2) -> StepStatus:
+def run(bench: Bench, step: Step, grace: int = 2, ready_timeout: float = 5) -> StepStatus:
     """How a step ends whose grace is short."""
     job = bench.job(step.name)
-    started(bench, step, job.name, grace).wait(40)
+    started(bench, step, job.name, grace, ready_timeout).wait(40)
     return join(read_folder(bench.root / step.name, job.name), GONE)
 
 
-def started(bench: Bench, step: Step, name: str, grace: int) -> subprocess.Popen[bytes]:
+def started(bench: Bench, step: Step, name: str, grace: int, ready_timeout: float = 5) -> subprocess.Popen[bytes]:
     job = bench.job(step.name)
-    script = bench.script(job, step)
+    script = bench.script(job, step, ready_timeout)
     script.write_text(script.read_text().replace(f"GRACE={GRACE_SECONDS}", f"GRACE={grace}").replace(job.name, name))
     return subprocess.Popen([*bench.shell, str(script)], env=bench.env(job, step), start_new_session=True)
 
@@ -68,7 +69,9 @@ def test_a_step_that_is_told_to_end_in_its_post_cmd_ends_in_its_grace(bench: Ben
 
 def test_half_a_second_is_a_limit_too(bench: Bench) -> None:
     bench.write("sleep 0.2; echo x: 1 >$OUT/results.yml")
-    assert run(bench, Step("a.0", "a", Container(), "", "", timeout=0.6)).state is JobState.COMPLETED
+    half = Step("a.0", "a", Container(), "", "", timeout=0.6)
+    assert "TIMEOUT=1\n" in bench.script(bench.job("a.0"), half).read_text(), "rounded down it would be none"
+    assert run(bench, replace(half, timeout=60.6)).state is JobState.COMPLETED
 
 
 class Gateway(BaseHTTPRequestHandler):
@@ -94,7 +97,8 @@ def gateway() -> Iterator[str]:
 
 def test_a_gateway_without_its_server_is_waited_for(bench: Bench, gateway: str) -> None:
     Gateway.answers = [502, 503, 504]
-    assert run(bench, Step("a.0", "a", Container(), "", gateway)).state is JobState.COMPLETED
+    step = Step("a.0", "a", Container(), "", gateway)
+    assert run(bench, step, ready_timeout=60).state is JobState.COMPLETED
     assert not Gateway.answers
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import PATIENCE
+
 PROCTOR = str(Path(sys.executable).parent / "proctor")
 
 CONFIG = """
@@ -46,7 +48,7 @@ class Machine:
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """A command that ended."""
         process = self.start(*arguments, **variables)
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(timeout=2 * PATIENCE)
         assert "Traceback" not in err, err
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 

@@ -116,6 +116,7 @@ def test_an_engine_that_is_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.live
+@pytest.mark.usefixtures("undisturbed")
 def test_slurm_says_what_can_never_start(cluster_home: Path) -> None:
     section = cluster.execution(
         account="evall", walltime=86400, container_mounts=["/no/such:/data"], output_dir="/root/results"
@@ -133,6 +134,7 @@ def test_slurm_says_what_can_never_start(cluster_home: Path) -> None:
 
 
 @pytest.mark.live
+@pytest.mark.usefixtures("undisturbed")
 def test_a_key_that_others_may_read(cluster_home: Path, tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_bytes((cluster.SSHD / "client_key").read_bytes())
@@ -142,6 +144,7 @@ def test_a_key_that_others_may_read(cluster_home: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.live
+@pytest.mark.usefixtures("undisturbed")
 def test_the_host_key_of_a_cluster_is_checked_first(cluster_home: Path, tmp_path: Path) -> None:
     config = cluster.ssh_config(tmp_path, cluster.SSH_PORT, UserKnownHostsFile=str(tmp_path / "nothing"))
     *_, last = examine_slurm(cluster.execution(ssh_config=config), [])

@@ -148,6 +148,7 @@ def test_what_a_registry_answers(code: int, text: str, level: str, words: str) -
 
 
 @pytest.mark.live
+@pytest.mark.usefixtures("undisturbed")
 def test_what_a_job_needs_on_the_cluster(cluster_home: Path) -> None:
     box = Container("/images/none.sqsh", mounts=(Mount("/no/checkpoint", "/checkpoint"),))
     server = Server("generic", box, "serve", 8000, "m")

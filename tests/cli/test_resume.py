@@ -28,7 +28,7 @@ def states(machine: Machine, evaluation: str) -> list[str]:
 
 
 def test_what_was_cancelled_runs_again_and_what_had_ended_is_kept(machine: Machine) -> None:
-    evaluation = machine.detached("execution.step_seconds=20")
+    evaluation = machine.detached("execution.step_seconds=60")
     wait_for(lambda: states(machine, evaluation) == ["COMPLETED", "RUNNING"], pause=0.5)
     assert machine.run("kill", evaluation).returncode == 0
     folder = Path(machine.json("info", evaluation)["output_dir"])

@@ -2,19 +2,18 @@
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.machine import Machine
-from tests.cluster import SSH_PORT, SSHD, as_user, fake_harness, ssh_config
+from tests.cluster import SSH_PORT, SSHD, UNTIL_GO, as_user, fake_harness, jobs_of, ssh_config
 from tests.flows.stack import free_port
 from tests.waiting import PATIENCE, wait_for
 from tests.wan_proxy import WanProxy
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("undisturbed")]
 
 CONFIG = """
 defaults: [{{execution: slurm}}, {{deployment: none}}, _self_]
@@ -32,7 +31,7 @@ execution:
 target: {{api_endpoint: {{url: "{endpoint}", model_id: fake-model}}}}
 evaluation:
   trust_unlisted: true
-  env_vars: {{FAKE_SCRIPT: "lit:print('the harness speaks', flush=True); time.sleep({seconds})"}}
+  env_vars: {{FAKE_SCRIPT: "lit:print('the harness speaks', flush=True); {script}"}}
   tasks: [{{name: fake.alpha, packages: [{package}]}}]
 """
 
@@ -51,17 +50,22 @@ class Cluster:
             "package": fake_harness(home),
         }
 
-    def start(self, *overrides: str, seconds: float = 0, **values: object) -> str:
-        """The id of an evaluation that runs for so many seconds."""
+    def start(self, *overrides: str, script: str = "pass", **values: object) -> str:
+        """The id of an evaluation whose harness runs this Python."""
         path = self.machine.work / "slurm.yaml"
-        path.write_text(CONFIG.format(**self.values, seconds=seconds) if not values else self.text(seconds, **values))
+        path.write_text(self.text(script, **values))
         options = [word for each in overrides for word in ("-o", each)]
         done = self.machine.run("run", "--config", str(path), *options, "--detach")
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def text(self, seconds: float, **values: object) -> str:
-        return CONFIG.format(**{**self.values, **values}, seconds=seconds)
+    def text(self, script: str, **values: object) -> str:
+        return CONFIG.format(**{**self.values, **values}, script=script)
+
+    def go(self, evaluation: str) -> None:
+        """Let the harness end that waits for it."""
+        (folder,) = Path(str(self.values["shared"])).glob(f"*-{evaluation}")
+        as_user("touch", str(folder / "go"))
 
     def words(self, evaluation: str) -> str:
         """What `proctor status` says."""
@@ -75,11 +79,14 @@ def cluster(machine: Machine, cluster_home: Path, shared: Path, endpoint: str) -
 
 @pytest.fixture
 def full(cluster_home: Path) -> Iterator[None]:
-    """A cluster without a free node."""
-    submitted = as_user("sbatch", "--parsable", "--exclusive", "--nodes=4", "--output=/dev/null", "--wrap", "sleep 300")
-    wait_for(lambda: as_user("squeue", "-h", "-j", submitted.strip(), "-o", "%T").strip() == "RUNNING")
-    yield
-    as_user("scancel", submitted.strip())
+    """The node n4 is taken."""
+    taken = ("--exclusive", "--nodelist=n4", "--output=/dev/null", "--wrap", "sleep 600")
+    submitted = as_user("sbatch", "--parsable", *taken)
+    try:
+        wait_for(lambda: as_user("squeue", "-h", "-j", submitted.strip(), "-o", "%T").strip() == "RUNNING")
+        yield
+    finally:
+        as_user("scancel", submitted.strip())
 
 
 def living(evaluation: str) -> str:
@@ -88,7 +95,7 @@ def living(evaluation: str) -> str:
 
 
 def test_status_says_why_a_job_waits_and_kill_ends_it(cluster: Cluster, full: None) -> None:
-    evaluation = cluster.start()
+    evaluation = cluster.start("++execution.sbatch_extra_flags={nodelist: n4}")
     told = r"pending: (Resources|Priority), \d(st|nd|rd|th) of \d+, estimated start \d\d:\d\d"
     wait_for(lambda: re.search(told, cluster.words(evaluation)))
     assert living(evaluation)
@@ -97,39 +104,38 @@ def test_status_says_why_a_job_waits_and_kill_ends_it(cluster: Cluster, full: No
 
 
 def test_status_names_the_node_and_logs_follow_the_benchmark(cluster: Cluster) -> None:
-    evaluation = cluster.start(seconds=8)
+    evaluation = cluster.start(script=UNTIL_GO)
     words = wait_for(lambda: found if "running" in (found := cluster.words(evaluation)) else "")
     assert re.search(r"\bn[1-4]\b", words), words
-    followed = cluster.machine.run("logs", f"{evaluation}.alpha", "--follow")
-    assert "the harness speaks" in followed.stdout
+    follower = cluster.machine.start("logs", f"{evaluation}.alpha", "--follow")
+    assert follower.stdout
+    assert any("the harness speaks" in line for line in follower.stdout)
+    cluster.go(evaluation)
+    follower.communicate(timeout=PATIENCE)
+    assert follower.returncode == 0
     assert cluster.machine.run("status", evaluation, "--watch").returncode == 0
 
 
 SERVED = """
-deployment: {{type: generic, command: "sh -c 'exec fake-server \\"$2\\" 8' serve --port {port}", port: {port}, served_model_name: fake-model, packages: [{package}]}}
+deployment: {{type: generic, command: "sh -c 'until [ -e {shared}/loaded ]; do sleep 0.2; done; exec fake-server \\"$2\\"' serve --port {port}", port: {port}, served_model_name: fake-model, packages: [{package}]}}
 """
 
 
 def test_status_tells_of_the_server_and_of_what_the_benchmarks_have_done(cluster: Cluster) -> None:
-    script = "(out / 'progress').write_text('412'); time.sleep(12)"
+    script = f"(out / 'progress').write_text('412'); out.name != 'b.1' or {UNTIL_GO}"
     path = cluster.machine.work / "served.yaml"
-    text = cluster.text(0).partition("target:")[0].replace("deployment: none", "deployment: generic")
+    text = cluster.text("pass").partition("target:")[0].replace("deployment: none", "deployment: generic")
     tasks = [{"name": f"fake.{name}", "packages": [str(cluster.values["package"])]} for name in ("a", "b", "c")]
     rest = {"trust_unlisted": True, "env_vars": {"FAKE_SCRIPT": f"lit:{script}"}, "tasks": tasks}
-    port = {"port": free_port(), "package": cluster.values["package"]}
-    path.write_text(f"{text}{SERVED.format(**port)}evaluation: {json.dumps(rest)}\n")
+    path.write_text(f"{text}{SERVED.format(**cluster.values, port=free_port())}evaluation: {json.dumps(rest)}\n")
     done = cluster.machine.run("run", "--config", str(path), "--detach")
     assert done.returncode == 0, done.stderr
     evaluation = done.stdout.strip()
-    said: list[str] = []
-    for told in (
-        r"running on n[1-4], server loading \d+ s",
-        r"running on n[1-4], benchmark 2 of 3",
-        r"(?m)^fake\.b +RUNNING .* 412 ",
-    ):
-        deadline = time.monotonic() + PATIENCE
-        while not re.search(told, (said := [*said, cluster.words(evaluation)])[-1]):
-            assert time.monotonic() < deadline, "\n".join([told, *dict.fromkeys(said)])
+    wait_for(lambda: re.search(r"running on n[1-4], server loading \d+ s", cluster.words(evaluation)))
+    as_user("touch", f"{cluster.values['shared']}/loaded")
+    wait_for(lambda: re.search(r"running on n[1-4], benchmark 2 of 3", cluster.words(evaluation)))
+    wait_for(lambda: re.search(r"(?m)^fake\.b +RUNNING .* 412 ", cluster.words(evaluation)))
+    cluster.go(evaluation)
     assert cluster.machine.run("status", evaluation, "--watch").returncode == 0
 
 
@@ -139,7 +145,9 @@ def test_a_cluster_that_vanishes_for_good_ends_unavailable_and_resume_goes_on(
 ) -> None:
     with WanProxy(SSH_PORT) as proxy:
         proxy.refuse = when.startswith("before")
-        evaluation = cluster.start("execution.patience=8", seconds=20, ssh_config=ssh_config(tmp_path, proxy.port))
+        evaluation = cluster.start(
+            "execution.patience=8", script="time.sleep(20)", ssh_config=ssh_config(tmp_path, proxy.port)
+        )
         known = {wait_for(lambda: living(evaluation))} if when.startswith("while") else set()
         proxy.refuse = True
         proxy.cut()
@@ -149,7 +157,6 @@ def test_a_cluster_that_vanishes_for_good_ends_unavailable_and_resume_goes_on(
         proxy.refuse = False
         resumed = cluster.machine.run("resume", evaluation)
         assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    jobs = as_user("squeue", "-h", "-t", "all", "-o", "%j %i").splitlines()
-    mine = [line for line in jobs if line.startswith(f"proctor-{evaluation}-")]
+    mine = jobs_of(evaluation)
     assert len(mine) == 1
     assert known <= set(mine)

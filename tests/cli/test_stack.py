@@ -3,9 +3,11 @@
 import json
 import os
 import resource
+import signal
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -105,8 +107,11 @@ def test_the_server_keeps_to_itself(machine: Machine) -> None:
 
 def knows(machine: Machine, name: str, secret: str) -> bool:
     """Whether a process of the stack, or one that it started, has a value in its environment."""
-    process = psutil.Process(machine.pids()[name])
-    return any(secret in each.environ().values() for each in [process, *process.children(recursive=True)])
+    process, found = psutil.Process(machine.pids()[name]), list[str]()
+    for each in [process, *process.children(recursive=True)]:
+        with suppress(psutil.Error):  # a child may end meanwhile
+            found += each.environ().values()
+    return secret in found
 
 
 @pytest.mark.live
@@ -185,8 +190,13 @@ def test_it_says_when_no_worker_is_there(machine: Machine) -> None:
     api = PrefectApi(Address(machine.api_url, "test"))
     assert workers.nobody(api) == ""
     (worker,) = workers.workers(api)
-    api.request("DELETE", f"/work_pools/proctor/workers/{worker['name']}")
-    assert workers.nobody(api).endswith("proctor worker")
+    pid = machine.pids()["worker"]
+    os.kill(pid, signal.SIGSTOP)  # or it reports again meanwhile
+    try:
+        api.request("DELETE", f"/work_pools/proctor/workers/{worker['name']}")
+        assert workers.nobody(api).endswith("proctor worker")
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 @pytest.mark.live
@@ -248,6 +258,7 @@ def test_what_runs_evaluations_here_has_the_worker_s_variables_else_this_shell_s
     monkeypatch.setenv("PROCTOR_HOME", str(tmp_path))
     monkeypatch.setenv("DOCKER_HOST", "unix:///of-this-shell")
     with subprocess.Popen(["sleep", "60"], env={**os.environ, "DOCKER_HOST": "ssh://of-the-worker"}) as worker:
+        wait_for(psutil.Process(worker.pid).environ)  # it has none while it begins
         write_record("worker", Record(worker.pid, psutil.Process(worker.pid).create_time(), "", ""))
         assert stack.workers_environment()["DOCKER_HOST"] == "ssh://of-the-worker"
         worker.kill()

@@ -12,7 +12,7 @@ import pytest
 
 from tests.waiting import wait_for
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.timeout(2400)]
 ROOT = Path(__file__).parents[2]
 MADE = shutil.ignore_patterns(".venv", ".git", "build", "*.egg-info", "results", "__pycache__", ".*_cache")
 SECONDS = 1800

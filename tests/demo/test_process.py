@@ -14,7 +14,7 @@ from proctor.tasks.plan import plan
 from proctor.tasks.results import read_harness_versions, read_models_served, read_scores
 from tests.blocks.test_process import ProcessSetup
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.timeout(1200)]
 DEMO = Path(__file__).parents[2] / "demo"
 
 

@@ -22,20 +22,30 @@ from tests.waiting import PATIENCE, wait_for
 PREFECT = str(Path(sys.executable).parent / "prefect")
 
 SET_UP = """
-import asyncio
+import asyncio, sys
 from prefect.client.orchestration import get_client
-from proctor.flows.deployments import set_up
+from proctor.flows import deployments
+as_shipped = deployments.schedule
+if not sys.argv[1:]:
+    deployments.schedule = lambda entry: as_shipped({**entry, "active": False})
 async def main():
     async with get_client() as client:
-        await set_up(client, own=True)
+        await deployments.set_up(client, own=True)
 asyncio.run(main())
 """
+"""Everything that `proctor up` makes. Without an argument no schedule is active: what they mend is what tests watch."""
+
+RESERVED: list[socket.socket] = []
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody else is given, also while its server is away; who serves there may take it all the same."""
+    kept = socket.socket()
+    for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):  # servers set the one or the other
+        kept.setsockopt(socket.SOL_SOCKET, option, 1)
+    kept.bind(("127.0.0.1", 0))
+    RESERVED.append(kept)
+    return int(kept.getsockname()[1])
 
 
 def end_tree(pid: int) -> None:
@@ -102,8 +112,9 @@ class Stack:
         command = [*before, sys.executable, "-m", "proctor.flows.worker", *arguments]
         self.worker = self._start(command, "worker.log", PREFECT_API_URL=self.through or self.api)
 
-    def set_up(self) -> None:
-        subprocess.run([sys.executable, "-c", SET_UP], env=self.env, check=True, cwd=self.home)
+    def set_up(self, *, scheduled: bool = False) -> None:
+        """Our deployments; their schedules are active only where a test asks for that."""
+        self.python(SET_UP, *(["scheduled"] if scheduled else []))
 
     def stop(self) -> None:
         for process in (self.worker, self.server):
@@ -255,6 +266,11 @@ class Run:
     def cancel(self, flow_run_id: str | None = None) -> None:
         body = {"state": {"type": "CANCELLING"}}
         self.stack.post(f"/flow_runs/{flow_run_id or self.flow_run_id}/set_state", body).raise_for_status()
+
+    def abandon(self) -> None:
+        """Let no worker take it up again: what a test leaves behind would come back beside later ones."""
+        over = {"state": {"type": "CANCELLED"}, "force": True}
+        self.stack.post(f"/flow_runs/{self.flow_run_id}/set_state", over).raise_for_status()
 
     def hurry(self) -> None:
         """Let a run that waits for its time start now."""

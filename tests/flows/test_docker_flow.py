@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from proctor.configs.load import load
 from tests.engine import engine, fake_harness_image, require_image
 from tests.fake_harness.fake_harness import Handler
 from tests.flows.stack import Run, Stack, free_port
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.live
 
@@ -116,13 +115,15 @@ def test_a_harness_that_tells_a_secret_is_quoted_without_it(stack: Stack, tmp_pa
 
 
 class Slow(Handler):
-    """Answers slowly, and knows what it was asked."""
+    """Knows what it was asked, and keeps the fifth question waiting until it may go on."""
 
     asked: ClassVar[Counter[str]] = Counter()
+    may_go_on = threading.Event()
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        time.sleep(0.5)
+        if len(self.asked) >= 4:
+            self.may_go_on.wait(PATIENCE)
         self.asked[body] += 1
         self.answer(
             {
@@ -169,6 +170,7 @@ def test_a_lost_benchmark_of_a_real_harness_asks_nothing_twice(stack: Stack, tmp
     assert run.state == "Running", run.message
     before = set(Slow.asked)
     wait_for(lambda: container_of(run)).kill()
+    Slow.may_go_on.set()
     assert run.until() == "Completed", run.message
     (result,) = json.loads((run.folder / "results.json").read_text())["benchmarks"]
     assert result["attempts"] == 2

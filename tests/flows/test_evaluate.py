@@ -1,6 +1,7 @@
 """The flow on the simulated backend: what a user sees of an evaluation."""
 
 import json
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -100,12 +101,15 @@ def test_task_runs_are_named_after_what_they_do(stack: Stack, tmp_path: Path) ->
 
 
 def test_cancelling_one_benchmark_leaves_the_others_alone(stack: Stack, tmp_path: Path) -> None:
-    run = stack.start("simulated", config(tmp_path, "mmath_en", "mmath_zh", step_seconds=30, max_parallel=2))
+    run = stack.start("simulated", config(tmp_path, "mmath_en", "mmath_zh", step_seconds=60, max_parallel=2))
     wait_for(lambda: len(run.benchmarks()) == 2)
     first = next(each for each in run.benchmarks() if "mmath_en" in each["name"])
     wait_for(lambda: run.states()["mmath_en"] == "Running")
+    asked = time.time()
     run.cancel(first["id"])
-    wait_for(lambda: run.states()["mmath_en"] == "Cancelled", 8)
+    wait_for(lambda: run.states()["mmath_en"] == "Cancelled")
+    (memory,) = (run.folder / ".proctor").glob("proctor-*.json")
+    assert json.loads(memory.read_text())["cancelled"]["mmath_en.0"] - asked < 8
     assert run.states()["mmath_zh"] == "Running"
     assert run.until() == "Failed"
     assert run.states() == {"mmath_en": "Cancelled", "mmath_zh": "Completed"}

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from tests.flows.stack import Stack
+from tests.flows.stack import Run, Stack
 from tests.flows.test_evaluate import config
 from tests.tasks.exporters.sheets import BOOK, sheets_api
 from tests.tasks.exporters.test_wandb import records
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -70,6 +71,12 @@ def test_mlflow_and_wandb_get_the_scores_by_tasks_of_their_own(
     assert summary["mmath.mmath_en/mmath_en.accuracy"] == 0.5
 
 
+def exports_begun(run: Run) -> dict[str, str]:
+    """When each export began."""
+    tasks = run.stack.filter("/task_runs/filter", flow_runs={"id": {"any_": [run.flow_run_id]}})
+    return {each["name"]: each["start_time"] for each in tasks if each["start_time"]}
+
+
 def test_a_destination_that_hangs_holds_up_nothing(stack: Stack, tmp_path: Path) -> None:
     with sheets_api(tmp_path) as (book, url, key_file):
         book.pause = 600
@@ -78,6 +85,6 @@ def test_a_destination_that_hangs_holds_up_nothing(stack: Stack, tmp_path: Path)
         assert run.until() == "Completed"
         assert "not exported to gsheets: no answer within 3 s" in run.message
     assert (run.folder / "results.json").exists()
-    tasks = run.stack.filter("/task_runs/filter", flow_runs={"id": {"any_": [run.flow_run_id]}})
-    begun = {each["name"]: each["start_time"] for each in tasks if each["name"].startswith("export to")}
+    wait_for(lambda: {"export to local", "export to gsheets"} <= exports_begun(run).keys())  # it is written down later
+    begun = exports_begun(run)
     assert begun["export to local"] < begun["export to gsheets"]

@@ -156,5 +156,4 @@ def test_a_silent_engine_elsewhere_is_dead(home_alone: Stack, tmp_path: Path) ->
         backdate(database, run.record["state_id"], "10 minutes")
     assert f"{run.id}: its engine was dead, it comes back" in stack.python(RECONCILE)
     assert run.state == "AwaitingRetry"
-    over = {"state": {"type": "CANCELLED"}, "force": True}  # else every worker of later tests would take it up in vain
-    stack.post(f"/flow_runs/{run.flow_run_id}/set_state", over).raise_for_status()
+    run.abandon()

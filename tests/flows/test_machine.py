@@ -34,7 +34,7 @@ asyncio.run(main())
 def test_a_silent_engine_is_crashed_by_the_server_and_comes_back(
     stack: Stack, tmp_path: Path, endpoint: str, processes_only: dict[str, Any]
 ) -> None:
-    stack.python(AUTOMATIONS, "35")
+    stack.python(AUTOMATIONS, "60")
     try:
         run = begin(stack, tmp_path, endpoint, processes_only)
         engine = run.engine

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -151,7 +152,8 @@ def kill_at(name: str, stack: Stack, deployment: str, settings: dict[str, Any], 
     engine = run.engine
     assert engine
     wait_for(lambda: BOUNDARIES[name](scene), pause=look(name))
-    os.kill(engine, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # at the last moment it may have been over before
+        os.kill(engine, signal.SIGKILL)
     scored = {path: path.stat().st_mtime_ns for path in output.glob(f"*-{run.id}/*/benchmark.json")}
     state = run.until()
     wrong = [f"{state}: {run.message}"] if state != "Completed" else []

@@ -50,9 +50,26 @@ def test_the_shipped_nightly_waits_to_be_switched_on(stack: Stack) -> None:
     assert schedule["schedule"] == {"cron": "0 2 * * *", "timezone": "Europe/Berlin", "day_or": True}
     assert schedule["active"] is False
     assert shipped["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
-    for name, every in (("reconcile", 600), ("reap", 3600)):
-        (schedule,) = stack.get(f"/deployments/name/{name}/machine")["schedules"]
-        assert (schedule["active"], schedule["schedule"]["interval"]) == (True, every)
+
+
+UPKEEP = {"reconcile": 600, "reap": 3600}
+
+
+def made_anew(stack: Stack, *, scheduled: bool) -> None:
+    """The deployments of the upkeep; one that is there keeps its schedule as it was switched."""
+    for name in UPKEEP:
+        stack.delete(f"/deployments/{stack.get(f'/deployments/name/{name}/machine')['id']}")
+    stack.set_up(scheduled=scheduled)
+
+
+def test_the_shipped_upkeep_is_switched_on(stack: Stack) -> None:
+    made_anew(stack, scheduled=True)
+    try:
+        for name, every in UPKEEP.items():
+            (schedule,) = stack.get(f"/deployments/name/{name}/machine")["schedules"]
+            assert (schedule["active"], schedule["schedule"]["interval"]) == (True, every)
+    finally:
+        made_anew(stack, scheduled=False)
 
 
 YEAR = 2035
@@ -111,7 +128,7 @@ def test_a_schedule_fires_and_keeps_the_config_that_it_read(stack: Stack, tmp_pa
 
 @pytest.mark.parametrize(("strategy", "ends"), [("CANCEL_NEW", "Cancelled"), ("ENQUEUE", "Completed")])
 def test_a_late_run_is_skipped_or_waits(stack: Stack, tmp_path: Path, strategy: str, ends: str) -> None:
-    deployment = nightly(stack, f"late-{strategy}", strategy, written(tmp_path, step_seconds=12))
+    deployment = nightly(stack, f"late-{strategy}", strategy, written(tmp_path, step_seconds=30))
     path = f"/deployments/{deployment}/create_flow_run"
     ids = []
     for _ in range(2):

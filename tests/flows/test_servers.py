@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.stack import Stack
+from tests.flows.stack import Stack, free_port
 
 pytestmark = pytest.mark.live
 HARNESS = str(Path(__file__).parent.parent / "fake_harness")
@@ -14,9 +14,7 @@ HARNESS = str(Path(__file__).parent.parent / "fake_harness")
 
 @pytest.mark.parametrize("apart", [False, True], ids=["one server", "a server each"])
 def test_servers_of_one_machine_take_turns(stack: Stack, tmp_path: Path, cache: str, apart: bool) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     tasks = [{"name": f"fake.{name}", "packages": [HARNESS]} for name in ("alpha", "beta")]
     config = {
         "execution": {

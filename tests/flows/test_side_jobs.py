@@ -29,7 +29,7 @@ pytestmark = pytest.mark.live
 
 
 def test_a_benchmark_whose_run_was_deleted_keeps_its_scores_and_the_others_theirs(stack: Stack, tmp_path: Path) -> None:
-    run = stack.start("simulated", config(tmp_path, "mmath_en", "mmath_zh", step_seconds=4))
+    run = stack.start("simulated", config(tmp_path, "mmath_en", "mmath_zh", step_seconds=20))
     wait_for(lambda: len(run.benchmarks()) == 2)
     stack.delete(f"/flow_runs/{run.benchmarks()[0]['id']}")
     assert run.until() == "Completed", run.message
@@ -38,7 +38,7 @@ def test_a_benchmark_whose_run_was_deleted_keeps_its_scores_and_the_others_their
 
 
 def test_a_progress_table_that_was_deleted_is_written_again(stack: Stack, tmp_path: Path) -> None:
-    run = stack.start("simulated", config(tmp_path, "mmath_en", "mmath_zh", step_seconds=6))
+    run = stack.start("simulated", config(tmp_path, "mmath_en", "mmath_zh", step_seconds=20))
     key = f"progress-{run.id}"
     found = wait_for(lambda: stack.filter("/artifacts/filter", artifacts={"key": {"any_": [key]}}))
     stack.delete(f"/artifacts/{found[0]['id']}")

@@ -61,7 +61,7 @@ def test_a_job_that_ended_and_was_forgotten_unseen(
     seconds, limit, ends, runs = {
         "by itself": (8, 600, "Completed", {"alpha": 1, "beta": 1}),
         "scancel": (300, 600, "Failed", {"alpha": 1, "beta": 0}),
-        "walltime": (300, 60, "Completed", {"alpha": 2, "beta": 1}),
+        "walltime": (300, 120, "Completed", {"alpha": 2, "beta": 1}),
     }[how]
     there = {**bare.changes(), "ssh_config": ssh_config(tmp_path, proxy.port), "walltime": limit}
     run = stack.start("slurm", config(tmp_path, shared, package, endpoint, slow.format(seconds), **there))

@@ -12,18 +12,27 @@ from typing import Any, ClassVar
 import pytest
 import yaml
 
-from tests.cluster import PREEMPTIBLE, SSHD, preempt
+from tests.cluster import PREEMPTIBLE, SSHD, as_user, preempt
 from tests.engine import require_image
 from tests.fake_harness.fake_harness import Handler
-from tests.flows.stack import Stack
+from tests.flows.stack import Run, Stack
+from tests.flows.test_slurm_flow import living
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
 
 SAMPLES = 25
-INTERRUPTIONS: dict[str, tuple[dict[str, Any], Callable[[], object]]] = {
-    "preemption": (PREEMPTIBLE, preempt),
-    "walltime": ({"walltime": 60}, lambda: None),
+
+
+def end_walltime(run: Run) -> None:
+    """Let the walltime of its job be a minute from its start: Slurm looks twice a minute."""
+    (job,) = living(run)
+    as_user("scontrol", "update", f"JobId={job.split()[1]}", "TimeLimit=1")
+
+
+INTERRUPTIONS: dict[str, tuple[dict[str, Any], Callable[[Run], None]]] = {
+    "preemption": (PREEMPTIBLE, lambda _: preempt()),
+    "walltime": ({}, end_walltime),
 }
 
 
@@ -84,7 +93,7 @@ def test_the_next_attempt_asks_only_what_was_not_answered(
     run = stack.start("slurm", config(tmp_path, shared, counting, **settings))
     wait_for(lambda: len(Counting.asked) >= 4 or run.state in {"Failed", "Completed"})
     assert run.state == "Running", run.message
-    interrupt()
+    interrupt(run)
     assert run.until(seconds=420) == "Completed", run.message
     (result,) = json.loads((run.folder / "results.json").read_text())["benchmarks"]
     again = result["attempts"] - 1

@@ -47,6 +47,7 @@ def test_killing_ends_the_successor_of_a_lost_job_with_its_containers(
 ) -> None:
     run = stack.start("slurm", config(tmp_path, shared, endpoint, "time.sleep(300)"))
     wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 1)
+    wait_for((remote_folder(shared, run) / STEPS["beta"] / "stage.pre-start").exists)
     ((first, _),) = (line.split() for line in submitted(run))
     for name in containers(run):
         engine().containers.get(name).kill()

@@ -10,7 +10,7 @@ import pytest
 
 from proctor.blocks.process import processes
 from proctor.blocks.stages import step_marker
-from tests.cluster import PREEMPTIBLE, SSH_PORT, SSHD, USER, as_user, fake_harness, preempt, ssh_config
+from tests.cluster import PREEMPTIBLE, SSH_PORT, SSHD, USER, as_user, fake_harness, jobs_of, preempt, ssh_config
 from tests.flows.stack import Run, Stack, free_port
 from tests.flows.test_reattach import BOUNDARIES, killed_everywhere
 from tests.waiting import wait_for
@@ -65,8 +65,7 @@ def starts(folder: Path) -> dict[str, int]:
 
 def submitted(run: Run) -> list[str]:
     """The Slurm jobs of an evaluation."""
-    names = as_user("squeue", "-h", "-t", "all", "-o", "%j %i").splitlines()
-    return [line for line in names if line.startswith(f"proctor-{run.id}-")]
+    return jobs_of(run.id)
 
 
 def living(run: Run) -> list[str]:
@@ -116,7 +115,7 @@ def test_the_walltime_ends_a_job_with_its_server_and_the_rest_runs_again(
     stack: Stack, tmp_path: Path, shared: Path, package: str, endpoint: str
 ) -> None:
     script = "'alpha' in str(out) or (out / 'again').exists() or ((out / 'again').write_text(''), time.sleep(300))"
-    settings = config(tmp_path, shared, package, endpoint, script, walltime=60)
+    settings = config(tmp_path, shared, package, endpoint, script, walltime=120)
     settings |= {"deployment": served(package, free_port()), "target": {}}
     run = stack.start("slurm", settings)
     assert run.until(seconds=300) == "Completed", run.message
@@ -137,7 +136,7 @@ def test_killing_ends_the_successor_of_a_lost_job(
     harness = [each for each in processes.marked([marker])[marker] if "srun" not in each.name()]
     processes.signal_all(harness, kill=True)
     wait_for(lambda: starts(remote_folder(shared, run))["alpha"] == 2)
-    assert [line for line in living(run) if first not in line], "another job of Slurm runs it"
+    assert [line for line in living(run) if line.split()[1] != first], "another job of Slurm runs it"
     done = subprocess.run([PROCTOR, "kill", run.id], env=stack.env, capture_output=True, text=True, check=False)
     assert (done.returncode, living(run)) == (0, []), done.stderr
     assert run.state == "Cancelled"

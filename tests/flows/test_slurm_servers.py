@@ -47,9 +47,18 @@ def test_a_server_without_enough_memory_is_told_and_not_started_again(
     stack: Stack, tmp_path: Path, shared: Path, package: str
 ) -> None:
     hog = 'python3 -c "held = [bytearray(50_000_000) for _ in range(40)]"'
-    settings = config(tmp_path, shared, package, "", "'alpha' in str(out) or time.sleep(300)", memory="400M")
+    settings = config(
+        tmp_path,
+        shared,
+        package,
+        "",
+        "'alpha' in str(out) or ((out.parent / 'asks').touch(), time.sleep(300))",
+        memory="400M",
+    )
     settings["target"], settings["deployment"] = {}, served(package, port := free_port())
-    settings["deployment"]["command"] = f"""sh -c 'fake-server {port} & sleep 25; {hog}; kill $!; exit 1'"""
+    settings["deployment"]["command"] = (
+        f"""sh -c 'fake-server {port} & until [ -e {shared}/*/asks ]; do sleep 0.2; done; {hog}; kill $!; exit 1'"""
+    )
     run = stack.start("slurm", settings)
     assert run.until() == "Failed", run.message
     assert run.states() == {"alpha": "Completed", "beta": "Failed"}
@@ -61,6 +70,7 @@ def test_a_server_without_enough_memory_is_told_and_not_started_again(
     assert len(submitted(run)) == 1
 
 
+@pytest.mark.usefixtures("alone")
 def test_a_server_that_lost_one_of_its_nodes_starts_again_on_others_with_what_was_not_done(
     stack: Stack, tmp_path: Path, shared: Path, package: str
 ) -> None:

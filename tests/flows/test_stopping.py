@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.flows.stack import Stack
+from tests.flows.stack import Run, Stack
 from tests.flows.test_evaluate import config
 from tests.waiting import wait_for
 
@@ -50,16 +50,18 @@ def waits(stack: Stack, _tmp_path: Path) -> None:
     time.sleep(1)
 
 
-def takes_up(stack: Stack, tmp_path: Path) -> None:
+def takes_up(stack: Stack, tmp_path: Path) -> Run:
     """It is starting the engine of an evaluation."""
     run = stack.start("simulated", config(tmp_path, "mmath_en", step_seconds=20))
     wait_for(lambda: run.state != "Scheduled", pause=0.01)
+    return run
 
 
-def looks_after(stack: Stack, tmp_path: Path) -> None:
+def looks_after(stack: Stack, tmp_path: Path) -> Run:
     """Its engine is driving an evaluation."""
     run = stack.start("simulated", config(tmp_path, "mmath_en", step_seconds=20))
     wait_for(lambda: run.states() == {"mmath_en": "Running"})
+    return run
 
 
 def is_cut_off(stack: Stack, tmp_path: Path) -> None:
@@ -89,6 +91,8 @@ def test_a_worker_ends_when_it_is_told_to(
 ) -> None:
     alone.start_worker(*before)
     assert alone.worker
-    moment(alone, tmp_path)
+    run = moment(alone, tmp_path)
     os.kill(alone.worker.pid, signal.SIGTERM)
     alone.worker.wait(45)
+    if run:
+        run.abandon()

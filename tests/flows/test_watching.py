@@ -114,7 +114,7 @@ def test_a_real_harness_whose_endpoint_hangs_is_stalled(stack: Stack, tired: str
     """Counted through the caching interceptor of NeMo Evaluator itself, which every request of its harness passes."""
     parameters = {"temperature": 0.0, "parallelism": 1, "request_timeout": 250}
     content = {
-        "execution": {"type": "process", "output_dir": str(tmp_path), "stall_timeout": 10, "stall_action": "cancel"},
+        "execution": {"type": "process", "output_dir": str(tmp_path), "stall_timeout": 40, "stall_action": "cancel"},
         "target": {"api_endpoint": {"url": tired, "model_id": "fake-model"}},
         "evaluation": {
             "env_vars": {"OPENAI_API_KEY": "lit:unused"},

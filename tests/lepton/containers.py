@@ -223,7 +223,7 @@ def bind(mount: dict[str, Any]) -> dict[str, str]:
 
 def healthy(port: int) -> bool:
     """Whether a server at a port of this machine says so."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", "/health")
         return connection.getresponse().status == 200

@@ -148,6 +148,12 @@ class Service:
         """The same for the endpoints' own URLs."""
         self.world.data_faults.add(Fault(method, path, **how))
 
+    def remove_at_once(self) -> None:
+        """Let what is being deleted be gone now, and what is deleted later at once."""
+        self.world.deletion = 0.0
+        for each in self.workloads():
+            each.settle = 0.0
+
     def live(self) -> list[str]:
         """The names of jobs and endpoints that have not ended, or still have a container."""
         self.world.sweep()

@@ -1,6 +1,5 @@
 """The stand-in's containers: what a job's command does is what the service says."""
 
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from leptonai.api.v2 import APIClient
 from leptonai.api.v2.types.deployment import LeptonDeployment
 
 from tests.engine import engine, require_image
+from tests.flows.stack import free_port
 from tests.lepton.containers import LABEL
 from tests.lepton.sdk import client, endpoint, job
 from tests.lepton.service import Service
@@ -60,12 +60,6 @@ def ended(lepton: APIClient, key: str) -> str:
 def lines(lepton: APIClient, key: str) -> list[str]:
     answer = lepton.log.get_log(name_or_job=key, start=1, end=time.time_ns() + 10**9, direction="forward")
     return [line for each in answer["data"]["result"] for _, line in each["values"]]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_a_job_runs_with_its_variables_mounts_and_log(service: Service, lepton: APIClient, tmp_path: Path) -> None:
@@ -120,11 +114,16 @@ def test_stopping_and_deleting_end_the_container(service: Service, lepton: APICl
     wait_closely(lambda: lines(lepton, first) == ["on", "asked", "on"])
 
 
-def test_a_live_log_is_followed_while_it_is_written(service: Service, lepton: APIClient) -> None:
-    key = lepton.job.create(job(command="echo one; sleep 1; echo two")).metadata.id_
+def test_a_live_log_is_followed_while_it_is_written(service: Service, lepton: APIClient, tmp_path: Path) -> None:
+    mounts = [{"from": "node-nfs:shared", "path": "/", "mount_path": "/in"}]
+    command = "echo one; until [ -e /in/go ]; do sleep 0.1; done; echo two"
+    key = lepton.job.create(job(command=command, mounts=mounts)).metadata.id_
     wait_closely(lambda: lines(lepton, key) == ["one"])
     (replica,) = lepton.job.get_replicas(key)
-    assert "".join(lepton.job.get_log(key, replica, timeout=10)) == "one\ntwo\n"
+    followed = iter(lepton.job.get_log(key, replica, timeout=60))
+    said = next(followed)
+    (tmp_path / "go").touch()
+    assert said + "".join(followed) == "one\ntwo\n"
 
 
 @pytest.mark.parametrize("family", ["legacy", "new"])

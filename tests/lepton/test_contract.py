@@ -176,7 +176,7 @@ class TestOneJobThroughTheLog(TestOneJobOnAVolume):
 
     def test_one_step_alone_is_cancelled(self, setup: Setup) -> None:
         """It cannot be reached while others come after it, which is said; the last one can."""
-        (handle,) = setup.submit(setup.job(setup.step("a.0", "time.sleep(4)"), setup.step("b.1", "time.sleep(60)")))
+        (handle,) = setup.submit(setup.job(setup.step("a.0", "time.sleep(20)"), setup.step("b.1", "time.sleep(60)")))
         setup.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING)
         with pytest.raises(RejectedError, match=r"a.0 cannot be cancelled alone: it shares a job on Lepton with b.1"):
             setup.backend().cancel([handle], "a.0")

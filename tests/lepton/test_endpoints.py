@@ -40,11 +40,12 @@ def test_an_endpoint_becomes_ready_answers_and_goes(service: Service) -> None:
     assert answer["data"]["result"][0]["values"][0][1] == "up"
     assert next(lepton.deployment.get_log("proctor-x-s", replica, timeout=2)) == "up\n"
     assert "Started" in {each.reason for each in lepton.deployment.get_events("proctor-x-s")}
-    service.world.endpoints["proctor-x-s"].settle = 0.5
+    service.world.endpoints["proctor-x-s"].settle = 3600
     assert lepton.deployment.delete("proctor-x-s") is True
     assert lepton.deployment.get("proctor-x-s").status.state.value == "Deleting"
     with refused(409):
         lepton.deployment.create_with_response(endpoint())
+    service.remove_at_once()
     wait_closely(lambda: service.endpoints == [])
     with refused(404):
         lepton.deployment.get("proctor-x-s")

@@ -69,10 +69,11 @@ class TestCreation:
 
     @pytest.mark.slow
     def test_a_job_that_is_listed_late_is_not_asked_for_again(self, place: Place) -> None:
-        place.service.world.list_lag = 3
+        place.service.world.list_lag = 3600
         place.service.fault("POST", "/jobs", drop=True, after=True)
         handle = submit_until(place, place.one())
         assert place.status(handle).state is JobState.PENDING
+        place.service.world.list_lag = 0
         place.until(handle, lambda status: status.state is JobState.RUNNING)
         assert posts(place.service) == 1
 
@@ -450,10 +451,11 @@ class TestCancelling:
         self, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(removal, "GONE_SECONDS", 1.0)
-        place.service.world.deletion = 4
+        place.service.world.deletion = 3600
         handle = submit_until(place, place.one())
         with pytest.raises(TransientError, match="has not removed"):
             place.backend().cancel([handle])
+        place.service.remove_at_once()
         wait_closely(lambda: not place.service.jobs)
         assert place.backend().cancel([handle])[handle].state is JobState.CANCELLED
 

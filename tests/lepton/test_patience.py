@@ -84,7 +84,8 @@ def test_a_state_that_nobody_knows(place: Place) -> None:
         asyncio.run(end(place, handle))
 
 
-def test_what_passes_in_time_is_nothing(place: Place) -> None:
+def test_what_passes_in_time_is_nothing(place: Place, tmp_path: Path) -> None:
+    place = Place(tmp_path, place.service, results={"via": "log"}, patience=60, poll_interval=0.05)
     (handle,) = place.submit(place.one())
     place.service.fault("GET", "/jobs", times=3, body=b"<html>")
     place.finish(handle)

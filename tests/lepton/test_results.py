@@ -22,6 +22,7 @@ from tests.lepton.login import log_in
 from tests.lepton.place import FAILS, RUNS, Place
 from tests.lepton.service import Service
 from tests.lepton.storage import Storage
+from tests.waiting import wait_closely
 
 PACKED = bytes(range(256)) * 40
 BIG = "import random; (out / 'big').write_bytes(random.Random(1).randbytes(3 << 20))"
@@ -88,11 +89,12 @@ class TestThroughTheLog:
         assert "hello" in shown and not any("@proctor-" in line for line in shown)
 
     def test_a_line_that_is_late_is_waited_for(self, real: Service, tmp_path: Path) -> None:
-        real.world.log_lag = 3
+        real.world.log_lag = 3600
         place = through_log(tmp_path, real)
         (handle,) = place.submit(place.job(place.step("a.0")))
         status = place.until(handle, lambda found: "last word" in found.steps["a.0"].message)
         assert status.state is JobState.RUNNING
+        real.world.log_lag = 0
         assert place.wait(handle).state is JobState.COMPLETED
 
     def test_what_is_too_large_stays_and_the_scores_come(self, real: Service, tmp_path: Path) -> None:
@@ -182,6 +184,7 @@ class TestOnAVolume:
         assert place.wait(handle).state is JobState.COMPLETED
         folder = place.backend().fetch(handle, "a.0", tmp_path / "home")
         assert (folder / "results.yml").exists()
+        wait_closely(lambda: real.jobs[0]["status"]["state"] == "Completed")  # its list of checksums is there
         (step_files(handle, "a.0").folder / "results.yml").write_text("results: {}\n")
         with pytest.raises(ResultError, match=r"results.yml is missing or damaged"):
             place.backend().fetch(handle, "a.0", tmp_path / "home")

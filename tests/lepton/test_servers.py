@@ -52,10 +52,11 @@ def command(service: Service) -> str:
 
 
 def test_the_benchmark_waits_until_the_endpoint_lists_the_model(place: Place) -> None:
-    place.service.script("*-s", [("Starting", 0.5), ("Ready", None)])
+    place.service.script("*-s", [("Starting", None)])
     handle = submitted(place)
     assert place.service.jobs == []
     assert place.says(handle) == "server starting"
+    place.service.script("*-s", [("Ready", None)])
     status = place.until(handle, lambda found: found.state is JobState.RUNNING)
     assert status.server and status.server.state is JobState.RUNNING
     (endpoint,) = place.service.endpoints

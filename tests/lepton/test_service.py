@@ -2,7 +2,6 @@
 
 import time
 import warnings
-from statistics import median
 from typing import Any
 
 import pytest
@@ -142,4 +141,4 @@ def test_a_request_takes_no_time(legacy: Service, lepton: APIClient) -> None:
             began = time.perf_counter()
             lepton.job.list_all(page=1, page_size=50)
             took.append(time.perf_counter() - began)
-    assert median(took) < 0.04
+    assert min(took) < 0.04, "with Nagle's algorithm each one takes that"

@@ -187,9 +187,9 @@ class TestOneJob:
 
     @pytest.mark.slow
     def test_a_request_that_is_slow_is_not_sent_again(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(overseer, "SETTLE", 3.0)
-        place.backend().workspace.ask("nothing", lambda client: setattr(client, "_timeout", 4))
-        place.service.fault("POST", "/jobs", delay=5)
+        monkeypatch.setattr(overseer, "SETTLE", 7.0)
+        place.backend().workspace.ask("nothing", lambda client: setattr(client, "_timeout", 8))
+        place.service.fault("POST", "/jobs", delay=9)
         job = place.one()
         with pytest.raises(TransientError):
             place.backend().submit([job])
@@ -228,7 +228,7 @@ def test_a_job_that_lost_its_node_has_its_whole_time_again(place: Place) -> None
 @pytest.mark.slow
 def test_who_follows_a_log_asks_lepton_seldom(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     mounted = Place(place.folder.parent, place.service)
-    monkeypatch.setattr(logs, "LOCAL_PAUSE", 10.0)
+    monkeypatch.setattr(logs, "LOCAL_PAUSE", 600.0)
     (handle,) = mounted.submit(mounted.one())
     log = step_files(handle, "a.0").log
     log.write_text("one\n")

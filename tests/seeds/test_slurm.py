@@ -14,7 +14,7 @@ from tests.cluster import SSHD, USER, as_user
 from tests.engine import engine, fake_harness_image
 from tests.seeds.test_local import HERE, MAPPING
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("undisturbed")]
 
 VLLM = """FROM {image}
 RUN printf '#!/bin/sh\\nwhile [ $# -gt 1 ]; do case $1 in --port) port=$2 ;; --served-model-name) FAKE_MODEL=$2 ;; esac; \

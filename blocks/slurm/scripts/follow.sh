@@ -1,7 +1,7 @@
 # follow FILE FROM TAIL STAGE NAME FOLLOW IDFILE ID: prints `@from BYTES` and then the file from there; with FOLLOW until
 # the step ends, and never longer than somebody listens.
 follow() {
-  file=$1 from=$2 wanted=$3 stage=$4 name=$5 idfile=$7 id=$8 looks=0 tail=
+  file=$1 from=$2 wanted=$3 stage=$4 name=$5 idfile=$7 id=$8 looks=0 tail= watcher=
   [ -z "$6" ] || listen
   while [ -n "$6" ] && [ ! -e "$file" ] && ! over; do sleep 0.3; done
   [ -e "$file" ] || exit 0
@@ -11,16 +11,18 @@ follow() {
     tail -c +$((from + 1)) "$file"
     return
   fi
-  tail -c +$((from + 1)) -f "$file" &
+  # it reads once more when this process is gone, so nothing is lost where it is slow
+  (while ! over; do sleep 0.3; done; sleep 0.5) &
+  watcher=$!
+  tail -c +$((from + 1)) -s 0.3 --pid="$watcher" -f "$file" &
   tail=$!
-  while kill -0 "$tail" 2>/dev/null && ! over; do sleep 0.3; done
-  sleep 0.5
+  wait "$tail"
 }
 
 # listen: end when our standard input does.
 listen() {
   trap 'exit 0' TERM
-  trap 'kill $tail "$listener" 2>/dev/null' EXIT
+  trap 'kill $tail $watcher "$listener" 2>/dev/null' EXIT
   (cat >/dev/null; kill "$$") <&3 2>/dev/null &
   listener=$!
 }

@@ -137,11 +137,14 @@ remove_container() {
   "$RUNTIME" rm -f "$1" >/dev/null 2>&1
 }
 
+# remove_containers BEGINNING: end all of this node whose names begin so, for good.
+remove_containers() { "$RUNTIME" ps -aq --filter "name=^$1" 2>/dev/null | xargs -r "$RUNTIME" rm -f >/dev/null 2>&1; }
+
 # end_earlier: what an earlier attempt has left on this node, which Slurm gave up or forgot before it could end it.
 end_earlier() {
   end_marked "${JOB%-*}-"
   has_engine || return 0
-  "$RUNTIME" ps -aq --filter "name=^${JOB%-*}-" 2>/dev/null | xargs -r "$RUNTIME" rm -f >/dev/null 2>&1
+  remove_containers "${JOB%-*}-"
 }
 
 # last_lines NAME: the end of what this step (or the server) has written in this job, which began at byte LOG_START.
@@ -217,14 +220,13 @@ run_step() {
 
 # finish: whatever happens, no container of this job survives it.
 finish() {
-  local i
   trap '' TERM USR1
   : >"$WORK/stopping"
   has_engine || return 0
-  for i in "${!STEPS[@]}"; do remove_container "$CONTAINER-$i" 0; done
-  [ -n "$SERVER" ] || return 0
-  remove_container "$CONTAINER-server" 0
-  [ "${#NODES[@]}" -eq 1 ] || srun --overlap --nodes="${#NODES[@]}" --ntasks-per-node=1 \
+  # all at once: Slurm waits for no more than its KillWait
+  remove_containers "$CONTAINER-"
+  [ -n "$SERVER" ] && [ "${#NODES[@]}" -gt 1 ] || return 0
+  srun --overlap --nodes="${#NODES[@]}" --ntasks-per-node=1 \
     "$RUNTIME" rm -f "$CONTAINER-server" "$CONTAINER-proxy" >/dev/null 2>&1
 }
 

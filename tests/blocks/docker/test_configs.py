@@ -1,7 +1,6 @@
 """What a config says about containers, from the config to the real engine: mounts, data, memory, and each kind of server."""
 
 import io
-import socket
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from proctor.tasks.plan import plan
 from tests.blocks.docker.test_block import DockerSetup
 from tests.engine import engine, fake_harness_image
 from tests.fake_harness.fake_harness import Handler
+from tests.flows.stack import free_port
 
 pytestmark = pytest.mark.live
 
@@ -121,9 +121,7 @@ def test_mounts_data_and_shared_memory_are_there(tmp_path: Path, endpoint: str) 
 def test_each_kind_of_server_is_started_and_asked_where_its_config_says(
     tmp_path: Path, deployment: dict[str, Any]
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     ask = f"import urllib.request; urllib.request.urlopen('http://127.0.0.1:{port}/v1/models').read()"
     status = measured(
         tmp_path,

@@ -30,7 +30,7 @@ def setup(tmp_path: Path) -> Iterator[DockerSetup]:
 
 
 @pytest.fixture
-def over_ssh(tmp_path: Path, cluster_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DockerSetup]:
+def over_ssh(tmp_path: Path, undisturbed: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[DockerSetup]:
     """The engine behind the real sshd of the test cluster; docker-py runs the real `ssh`, which reads our config file."""
     (tmp_path / "bin").mkdir()
     client = tmp_path / "bin" / "ssh"

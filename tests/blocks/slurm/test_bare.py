@@ -11,6 +11,7 @@ from proctor.blocks.stage_files import lost
 from tests.bare_cluster import BareCluster
 from tests.blocks.slurm.test_contract import SlurmSetup
 from tests.blocks.slurm.test_faults import submit
+from tests.cluster import UNTIL_GO, as_user
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.live
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.live
 def there(cluster_home: Path, bare: BareCluster) -> Iterator[SlurmSetup]:
     class There(SlurmSetup):
         def backend(self) -> SlurmBackend:
-            return SlurmBackend(execution=bare.section(walltime=60, memory="400M"))
+            return SlurmBackend(execution=bare.section(walltime=120, memory="400M"))
 
     setup = There(cluster_home)
     yield setup
@@ -67,15 +68,17 @@ def test_a_job_that_nobody_remembers_has_ended_as_it_did(bare: BareCluster, ther
 
 
 def test_a_job_that_slurm_ends_because_it_could_never_start_is_told_why(bare: BareCluster, there: SlurmSetup) -> None:
-    failing = bare.as_user("sbatch", "--parsable", "--output=/dev/null", "--wrap", "sleep 2; exit 1").strip()
+    failing = bare.as_user("sbatch", "--hold", "--parsable", "--output=/dev/null", "--wrap", "exit 1").strip()
     waiting = SlurmBackend(execution=bare.section(dependency=f"afterok:{failing}"))
     (handle,) = submit(waiting, there, there.job(there.step("a.0")))
+    bare.as_user("scontrol", "release", failing)
     status = there.wait(handle)
     assert status.steps["a.0"].state is JobState.CANCELLED
     assert "DependencyNeverSatisfied" in status.steps["a.0"].message, status
 
 
 def test_a_job_without_accounting_is_followed_to_its_end(bare: BareCluster, there: SlurmSetup) -> None:
-    (handle,) = there.submit(there.job(there.step("a.0", "time.sleep(8)"), there.step("b.1")))
+    (handle,) = there.submit(there.job(there.step("a.0", UNTIL_GO), there.step("b.1")))
     there.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING)
+    as_user("touch", str(there.folder / "go"))
     assert there.wait(handle).state is JobState.COMPLETED

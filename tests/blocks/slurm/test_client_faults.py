@@ -95,8 +95,9 @@ def test_who_stops_listening_leaves_no_process_behind(setup: SlurmSetup) -> None
     wait_for(lambda: not followers(handle), 20)
 
 
+@pytest.mark.usefixtures("alone")
 def test_cancelling_one_step_while_the_controller_is_away_is_not_taken_for_done(setup: SlurmSetup) -> None:
-    (handle,) = setup.submit(setup.job(setup.step("a.0", "time.sleep(60)"), setup.step("b.1")))
+    (handle,) = setup.submit(setup.job(setup.step("a.0", "time.sleep(240)"), setup.step("b.1")))
     setup.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING)
     stop("slurmctld")
     try:

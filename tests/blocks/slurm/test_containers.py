@@ -134,7 +134,9 @@ def test_a_container_has_no_more_memory_than_its_job(setup: DockerSetup, who: st
     backend = SlurmBackend(execution=execution(container_runtime="docker", memory="400M"))
     server = None
     if who == "server":
-        server = setup.server(f"""sh -c 'fake-server "$1" & sleep 6; python3 -c "{HOG}"; exit 1' serve {{port}}""")
+        server = setup.server(
+            f"""sh -c 'fake-server "$1" & until [ -e /proctor/job/a.0/stage.running ]; do sleep 0.2; done; python3 -c "{HOG}"; exit 1' serve {{port}}"""
+        )
     job = setup.job(setup.step("a.0", HOG if who == "benchmark" else "time.sleep(100)"), server=server)
     (handle,) = submit(backend, setup, job)
     status = setup.wait(handle).steps["a.0"]

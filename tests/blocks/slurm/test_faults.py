@@ -20,7 +20,7 @@ from proctor.blocks.slurm.cluster import MADE
 from proctor.blocks.stage_files import lost
 from proctor.blocks.stages import step_marker
 from tests.blocks.slurm.test_contract import SlurmSetup
-from tests.cluster import SLURM, SSH_PORT, SSHD, USER, as_user, execution, hold, ssh_config, start_again
+from tests.cluster import SLURM, SSH_PORT, SSHD, UNTIL_GO, USER, as_user, execution, hold, ssh_config, start_again
 from tests.contract import WEIRD
 from tests.waiting import wait_for
 from tests.wan_proxy import WanProxy
@@ -110,7 +110,7 @@ def test_any_number_of_jobs_is_one_remote_command_over_one_connection(setup: Slu
 
 def test_a_refused_job_in_the_middle_shifts_nobody(setup: SlurmSetup) -> None:
     jobs = quick(setup, 5)
-    backend = SlurmBackend(execution=execution(qos="tight", walltime=60))
+    backend = SlurmBackend(execution=execution(qos="tight", walltime=60, sbatch_extra_flags={"hold": True}))
     answers = backend.submit(jobs)
     setup.made += [answer for answer in answers.values() if isinstance(answer, JobHandle)]
     refused = [name for name, answer in answers.items() if isinstance(answer, RejectedError)]
@@ -203,7 +203,7 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(setup: SlurmSetup) -
 def test_the_walltime_warns_the_harness_and_the_rest_runs_again(setup: SlurmSetup) -> None:
     begins = lasting(setup)
     job = replace(begins, steps=(*begins.steps, setup.step("late.2"), setup.step("last.3")))
-    (handle,) = submit(SlurmBackend(execution=execution(walltime=60)), setup, job)
+    (handle,) = submit(SlurmBackend(execution=execution(walltime=120)), setup, job)
     status = setup.wait(handle)
     assert (setup.runs("late.2"), setup.runs("last.3")) == (0, 0), "nothing begins when the walltime is nearly over"
     assert "walltime" in status.steps["a.1"].message
@@ -221,6 +221,7 @@ def test_a_preempted_job_runs_its_rest_again(setup: SlurmSetup) -> None:
     runs_again(setup, job, status)
 
 
+@pytest.mark.usefixtures("alone")
 def test_a_failed_node_is_no_failed_benchmark(setup: SlurmSetup) -> None:
     job = lasting(setup)
     (handle,) = submit(SlurmBackend(execution=execution(sbatch_extra_flags={"nodelist": "n4"})), setup, job)
@@ -311,8 +312,9 @@ def stop(daemon: str) -> None:
     wait_for(lambda: not Path(f"/proc/{pid}").exists())
 
 
+@pytest.mark.usefixtures("alone")
 def test_work_goes_on_while_slurmctld_is_away_and_nothing_is_doubled(setup: SlurmSetup) -> None:
-    job = setup.job(setup.step("a.0", "time.sleep(8)"), setup.step("b.1"))
+    job = setup.job(setup.step("a.0", UNTIL_GO), setup.step("b.1"))
     late = setup.job(setup.step("c.0"))
     (handle,) = setup.submit(job)
     setup.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING)
@@ -322,6 +324,7 @@ def test_work_goes_on_while_slurmctld_is_away_and_nothing_is_doubled(setup: Slur
         assert not {JobState.FAILED, JobState.CANCELLED} & set(states)
         with pytest.raises(TransientError):
             setup.backend().submit([late])
+        as_user("touch", str(setup.folder / "go"))
     finally:
         start_again()
     assert setup.wait(handle).state is JobState.COMPLETED
@@ -330,6 +333,7 @@ def test_work_goes_on_while_slurmctld_is_away_and_nothing_is_doubled(setup: Slur
     assert slurm_jobs(job, late) == [job.name, late.name] or slurm_jobs(job, late) == [late.name, job.name]
 
 
+@pytest.mark.usefixtures("alone")
 def test_slurmdbd_away_changes_nothing(setup: SlurmSetup) -> None:
     stop("slurmdbd")
     try:
@@ -339,6 +343,7 @@ def test_slurmdbd_away_changes_nothing(setup: SlurmSetup) -> None:
         start_again()
 
 
+@pytest.mark.usefixtures("alone")
 def test_an_sshd_that_restarts_is_only_a_pause(setup: SlurmSetup) -> None:
     (handle,) = setup.submit(setup.job(setup.step("a.0", "time.sleep(2)")))
     hold()
@@ -412,7 +417,7 @@ def test_a_fetch_that_breaks_off_is_taken_up_again(setup: SlurmSetup, proxy: Wan
 def test_secrets_are_in_no_place_that_others_can_read(setup: SlurmSetup, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CANARY", "canary-0815")
     step = setup.step(
-        "a.0", "time.sleep(3); assert os.environ['TOKEN'] == 'canary-%04d' % 815", EnvVar("TOKEN", "host", "CANARY")
+        "a.0", f"{UNTIL_GO}; assert os.environ['TOKEN'] == 'canary-%04d' % 815", EnvVar("TOKEN", "host", "CANARY")
     )
     job = setup.job(step)
     held = SlurmBackend(execution=execution(sbatch_extra_flags={"hold": True}))
@@ -422,13 +427,16 @@ def test_secrets_are_in_no_place_that_others_can_read(setup: SlurmSetup, monkeyp
     as_user("scontrol", "release", handle.native_id)
     setup.until(handle, lambda status: status.steps["a.0"].state is JobState.RUNNING)
     assert not (private / "env").exists(), "the job removes it when it has read it"
-    lines = b"".join(path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists())
-    assert b"canary-0815" not in lines
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended meanwhile
+            assert b"canary-0815" not in path.read_bytes()
     job_words = as_user("scontrol", "show", "job", handle.native_id) + as_user(
         "sacct", "-P", "-j", handle.native_id, "-o", "ALL"
     )
     assert "canary-0815" not in job_words
+    as_user("touch", str(setup.folder / "go"))
     assert setup.wait(handle).state is JobState.COMPLETED
+    setup.until(handle, lambda _: setup.leftovers(handle) == [])
     assert not [path for path in setup.folder.rglob("*") if path.is_file() and b"canary-0815" in path.read_bytes()]
 
 

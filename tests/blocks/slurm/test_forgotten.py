@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -51,19 +52,37 @@ def nothing(handle: JobHandle) -> None:
     """It goes on."""
 
 
-def unwritten(before: Callable[[], None], act: Callable[[], T], undo: Callable[[T], object]) -> T:
-    """What was done before slurmctld could write it down; on a busy machine it may take several tries."""
+@contextmanager
+def unwritten(
+    bare: BareCluster,
+    before: Callable[[], float],
+    act: Callable[[], T],
+    undo: Callable[[T], object],
+    early: Callable[[T], bool] = lambda _: True,
+) -> Iterator[T]:
+    """Without a controller, which was killed before it could write this down; on a busy machine it may take several tries.
+
+    `before` says since when it writes nothing, and `early` whether what was done has not come too far.
+    """
     while True:
-        before()
-        asked = time.monotonic()
+        since = before()
         done = act()
-        if time.monotonic() - asked < SAVES - 1:
-            return done
+        if time.monotonic() - since < SAVES - 1 and early(done):
+            break
         undo(done)
+    with bare.controller_killed():
+        yield done
 
 
-def begun(bare: BareCluster, setup: SlurmSetup, before: Callable[[], None]) -> tuple[JobSpec, JobHandle]:
-    """A job that has just begun, before slurmctld could write that down."""
+def quiet() -> float:
+    """Let slurmctld have nothing to write down for a while; what happens then it would write at once, but for its next turn."""
+    time.sleep(SAVES * 2)
+    return time.monotonic()
+
+
+@contextmanager
+def begun(bare: BareCluster, setup: SlurmSetup, before: Callable[[], float]) -> Iterator[tuple[JobSpec, JobHandle]]:
+    """A job that has just begun, and no controller, which could not write that down."""
     backend = SlurmBackend(execution=bare.section(sbatch_extra_flags={"nodelist": "b1"}))
 
     def begin() -> tuple[JobSpec, JobHandle]:
@@ -76,14 +95,20 @@ def begun(bare: BareCluster, setup: SlurmSetup, before: Callable[[], None]) -> t
         backend.cancel([begun[1]])
         shutil.rmtree(setup.folder)
 
-    return unwritten(before, begin, remove)
+    def runs_nothing(_: tuple[JobSpec, JobHandle]) -> bool:
+        return not list(setup.folder.glob("*/stage.pre-start"))
+
+    with unwritten(bare, before, begin, remove, runs_nothing) as found:
+        yield found
 
 
-def wrote(bare: BareCluster) -> None:
-    """Let slurmctld write down another job, after which it writes nothing for a while."""
+def wrote(bare: BareCluster) -> float:
+    """Let slurmctld write down another job, after which it writes nothing for a while: since when."""
     time.sleep(SAVES * 2)
+    since = time.monotonic()
     bare.as_user("sbatch", "--output=/dev/null", "--wrap", "true")
     time.sleep(0.5)
+    return since
 
 
 def runs_again(setup: SlurmSetup, job: JobSpec) -> None:
@@ -97,9 +122,8 @@ def runs_again(setup: SlurmSetup, job: JobSpec) -> None:
 def test_a_job_that_slurm_takes_for_pending_runs_again(
     bare: BareCluster, there: SlurmSetup, meanwhile: Callable[[JobHandle], None]
 ) -> None:
-    there.submit(there.job(there.step("warm.0")))
-    job, handle = begun(bare, there, lambda: time.sleep(SAVES * 2))
-    with bare.controller_killed():
+    there.wait(there.submit(there.job(there.step("warm.0")))[0])
+    with begun(bare, there, quiet) as (job, handle):
         meanwhile(handle)
     status = there.wait(handle)
     assert all(map(lost, status.steps.values())), status
@@ -109,9 +133,8 @@ def test_a_job_that_slurm_takes_for_pending_runs_again(
 def test_a_job_whose_id_slurm_gives_to_another_runs_again_and_leaves_that_one_alone(
     bare: BareCluster, there: SlurmSetup
 ) -> None:
-    there.submit(there.job(there.step("warm.0")))
-    job, first = begun(bare, there, lambda: wrote(bare))
-    with bare.controller_killed():
+    there.wait(there.submit(there.job(there.step("warm.0")))[0])
+    with begun(bare, there, lambda: wrote(bare)) as (job, first):
         pass
     assert bare.has_forgotten(first.native_id)
     elsewhere = SlurmBackend(execution=bare.section(sbatch_extra_flags={"nodelist": "b2"}))
@@ -130,8 +153,8 @@ def test_a_job_that_was_forgotten_before_it_began_runs_again_after_a_while(
     bare: BareCluster, there: SlurmSetup
 ) -> None:
     held = SlurmBackend(execution=bare.section(sbatch_extra_flags={"hold": True}))
-    (handle,) = unwritten(lambda: wrote(bare), lambda: submit(held, there, there.job(there.step("a.1"))), held.cancel)
-    with bare.controller_killed():
+    asks = lambda: submit(held, there, there.job(there.step("a.1")))  # noqa: E731
+    with unwritten(bare, lambda: wrote(bare), asks, held.cancel) as (handle,):
         pass
     assert bare.has_forgotten(handle.native_id)
     assert there.status(handle).state is JobState.UNKNOWN, "it may only be slow to appear"

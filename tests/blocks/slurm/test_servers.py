@@ -11,7 +11,7 @@ from proctor.blocks.job import Container, EnvVar, JobHandle, JobSpec, JobState, 
 from proctor.blocks.slurm.block import SlurmBackend
 from proctor.blocks.stage_files import lost
 from tests.blocks.slurm.test_contract import SlurmSetup
-from tests.cluster import PREEMPTIBLE, as_user, execution, preempt
+from tests.cluster import PREEMPTIBLE, UNTIL_GO, as_user, execution, preempt
 from tests.contract import Setup
 
 pytestmark = pytest.mark.live
@@ -57,11 +57,12 @@ def test_two_jobs_with_one_port_on_one_node_ask_each_its_own_server(setup: Slurm
 
 def test_a_server_whose_port_cannot_be_changed_waits_until_it_is_free(setup: SlurmSetup) -> None:
     server = setup.server("fake-server {port} 1", ready_timeout=60)
-    (first,) = submit(setup, asking(setup, "one", server, "time.sleep(15)" + ASKS))
+    (first,) = submit(setup, asking(setup, "one", server, UNTIL_GO + ASKS))
     setup.until(first, lambda status: status.steps["a.0"].state is JobState.RUNNING)
     (second,) = submit(setup, asking(setup, "two", server))
     seen = setup.until(second, lambda status: "waits for port" in status.message or status.state.final)
     assert f"waits for port {server.port} of n2" in seen.message
+    as_user("touch", f"{first.output_dir}/go")
     for handle in (first, second):
         assert setup.wait(handle).state is JobState.COMPLETED
         assert answered(handle) == 15
@@ -104,9 +105,9 @@ def test_lock_files_of_this_machine_hold_on_the_cluster(setup: SlurmSetup, tmp_p
 def test_building_the_servers_environment_is_no_part_of_its_time_to_answer(setup: SlurmSetup) -> None:
     slow = setup.folder.with_name("slow")
     as_user("cp", "-r", str(setup.package), str(slow))
-    (slow / "setup.py").write_text("import time; time.sleep(12)\nfrom setuptools import setup; setup()\n")
+    (slow / "setup.py").write_text("import time; time.sleep(30)\nfrom setuptools import setup; setup()\n")
     setup.submit(setup.job(setup.step("warm.0")))
-    server = replace(setup.server("fake-server {port}", ready_timeout=10), container=Container(packages=(str(slow),)))
+    server = replace(setup.server("fake-server {port}", ready_timeout=25), container=Container(packages=(str(slow),)))
     (handle,) = setup.submit(setup.job(setup.step("a.0"), server=server))
     setup.until(handle, lambda status: "imported" in status.message or status.state.final)
     status = setup.wait(handle)

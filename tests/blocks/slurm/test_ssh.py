@@ -53,6 +53,18 @@ def test_one_connection_serves_many_commands_and_none_waits_for_the_next() -> No
     )
 
 
+def test_a_network_that_breaks_during_the_login_is_no_refusal(proxy: WanProxy, tmp_path: Path) -> None:
+    config = ssh_config(tmp_path, proxy.port)
+    whole = Connection(login(config=config))
+    whole.run("true")
+    size = proxy.up
+    whole.close()
+    for part in range(0, size, 100):
+        proxy.cut_up = proxy.up + part
+        with pytest.raises(TransientError):
+            Connection(login(config=config)).run("true")
+
+
 def test_large_input_and_output_do_not_block_each_other() -> None:
     data = bytes(range(256)) * 20_000
     assert Connection(login()).run("cat", data).out == data
