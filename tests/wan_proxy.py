@@ -23,6 +23,8 @@ class WanProxy:
         self.cut_up: int | None = None
         """Bytes towards the target until every connection is reset; None for never."""
         self.cut_down: int | None = None
+        self.gently = False
+        """What is cut is closed, as by a program that ends, and not reset."""
         self.silent = False
         """Connections stay open and nothing arrives any more."""
         self.refuse = False
@@ -60,6 +62,9 @@ class WanProxy:
     def reset_all(self) -> None:
         """RST, as a firewall that forgot the connection."""
         for writer in list(self.writers):
+            if self.gently:
+                writer.close()
+                continue
             sock: Any = writer.get_extra_info("socket")
             with suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

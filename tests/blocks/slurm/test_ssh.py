@@ -53,7 +53,9 @@ def test_one_connection_serves_many_commands_and_none_waits_for_the_next() -> No
     )
 
 
-def test_a_network_that_breaks_during_the_login_is_no_refusal(proxy: WanProxy, tmp_path: Path) -> None:
+@pytest.mark.parametrize("gently", [False, True], ids=["reset", "closed"])
+def test_a_network_that_breaks_during_the_login_is_no_refusal(proxy: WanProxy, tmp_path: Path, *, gently: bool) -> None:
+    proxy.gently = gently
     config = ssh_config(tmp_path, proxy.port)
     whole = Connection(login(config=config))
     whole.run("true")
