@@ -85,9 +85,7 @@ def test_a_package_that_does_not_exist_is_told(tmp_path: Path) -> None:
 def test_a_taken_port_is_told(tmp_path: Path) -> None:
     setup = ProcessSetup(tmp_path)
     server = setup.server("fake-server {port}")
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", server.port))
-        taken.listen()
+    with socket.create_server(("127.0.0.1", server.port)):
         job = setup.job(setup.step("a.0"), server=server)
         answer = setup.backend().submit([job])[job.name]
     assert isinstance(answer, RejectedError)

@@ -1,7 +1,7 @@
 # follow FILE FROM TAIL STAGE NAME FOLLOW IDFILE ID: prints `@from BYTES` and then the file from there; with FOLLOW until
 # the step ends, and never longer than somebody listens.
 follow() {
-  file=$1 from=$2 wanted=$3 stage=$4 name=$5 idfile=$7 id=$8 looks=0 tail= watcher=
+  file=$1 from=$2 wanted=$3 stage=$4 name=$5 idfile=$7 id=$8 looks=0 tail='' watcher=''
   [ -z "$6" ] || listen
   while [ -n "$6" ] && [ ! -e "$file" ] && ! over; do sleep 0.3; done
   [ -e "$file" ] || exit 0
