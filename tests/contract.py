@@ -300,6 +300,7 @@ class ServerContract(Contract):
         assert {step.state for step in status.steps.values()} == {JobState.FAILED}
         assert status.server
         assert "no such model" in status.server.log_tail
+        assert "did not answer within" not in status.steps["a.0"].message, "long before its time is up"
 
 
 class RunningContract(BackendContract, ServerContract):

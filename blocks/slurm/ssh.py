@@ -19,6 +19,10 @@ from proctor.blocks.slurm.ssh_config import Login, Place, place
 CONNECT_TIMEOUT = 20.0
 BROKEN_OFF = ("transport shut down", "Authentication timeout")
 """How paramiko says, as a refusal of the login, that there was no answer (`AuthHandler.wait_for_response`)."""
+BROKEN_OFF_WORDS = (
+    "the connection ended during the login; an sshd that is offered more keys than it allows ends it too: "
+    "if this stays so, name one with execution.ssh_key_path"
+)
 KEEPALIVE = 15
 CHANNELS = 8
 """Commands at the same time over one connection; sshd allows ten by default."""
@@ -229,7 +233,7 @@ def log_in(name: str, where: Place, login: Login, depth: int, before: list[param
         raise RejectedError(changed_key(name, where)) from error
     except paramiko.AuthenticationException as error:
         if any(each in str(error) for each in BROKEN_OFF):
-            raise TransientError(f"{name}: cannot connect: the connection ended during the login") from error
+            raise TransientError(f"{name}: cannot connect: {BROKEN_OFF_WORDS}") from error
         raise RejectedError(refused(name, where)) from error
     except (paramiko.SSHException, EOFError, OSError) as error:
         raise TransientError(f"{name}: cannot connect: {words(error)}") from error

@@ -1,7 +1,6 @@
 """The flow on the simulated backend: what a user sees of an evaluation."""
 
 import json
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -105,11 +104,8 @@ def test_cancelling_one_benchmark_leaves_the_others_alone(stack: Stack, tmp_path
     wait_for(lambda: len(run.benchmarks()) == 2)
     first = next(each for each in run.benchmarks() if "mmath_en" in each["name"])
     wait_for(lambda: run.states()["mmath_en"] == "Running")
-    asked = time.time()
     run.cancel(first["id"])
-    wait_for(lambda: run.states()["mmath_en"] == "Cancelled")
-    (memory,) = (run.folder / ".proctor").glob("proctor-*.json")
-    assert json.loads(memory.read_text())["cancelled"]["mmath_en.0"] - asked < 8
+    wait_for(lambda: run.states()["mmath_en"] == "Cancelled", 8)
     assert run.states()["mmath_zh"] == "Running"
     assert run.until() == "Failed"
     assert run.states() == {"mmath_en": "Cancelled", "mmath_zh": "Completed"}

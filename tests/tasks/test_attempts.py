@@ -12,7 +12,6 @@ from proctor.configs.execution_schema import ProcessExecution, SlurmExecution
 from proctor.tasks.attempts import attempt_of, family, intended, latest, may_try_again
 from proctor.tasks.engine_lock import engine_lock, engine_name, silenced
 from proctor.tasks.verdict import Outcome, verdict
-from tests.waiting import PATIENCE
 
 JOB = JobSpec(
     "proctor-075e7823-f19de2-0-1",
@@ -89,7 +88,7 @@ def test_a_second_engine_waits_until_the_first_is_dead(tmp_path: Path) -> None:
         await asyncio.sleep(1)
         assert not second.done()
         holder.kill()
-        return await asyncio.wait_for(second, PATIENCE)
+        return await asyncio.wait_for(second, 5)
 
     assert asyncio.run(take()) is False
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE)
@@ -112,7 +111,7 @@ def test_an_engine_that_reports_its_end_is_waited_for() -> None:
         await asyncio.sleep(1)
         assert not waiting.done()
         first.kill()
-        await asyncio.wait_for(waiting, PATIENCE)
+        await asyncio.wait_for(waiting, 5)
 
     with subprocess.Popen([sys.executable, "-c", NAMED], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
         assert first.stdout

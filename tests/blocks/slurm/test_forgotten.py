@@ -153,8 +153,11 @@ def test_a_job_that_was_forgotten_before_it_began_runs_again_after_a_while(
     bare: BareCluster, there: SlurmSetup
 ) -> None:
     held = SlurmBackend(execution=bare.section(sbatch_extra_flags={"hold": True}))
-    asks = lambda: submit(held, there, there.job(there.step("a.1")))  # noqa: E731
-    with unwritten(bare, lambda: wrote(bare), asks, held.cancel) as (handle,):
+
+    def ask() -> list[JobHandle]:
+        return submit(held, there, there.job(there.step("a.1")))
+
+    with unwritten(bare, lambda: wrote(bare), ask, held.cancel) as (handle,):
         pass
     assert bare.has_forgotten(handle.native_id)
     assert there.status(handle).state is JobState.UNKNOWN, "it may only be slow to appear"
